@@ -1,0 +1,126 @@
+"""FITS files, read with every fault named and written whole or not at all."""
+
+import hashlib
+import os
+import stat
+import tempfile
+import warnings
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from astropy.io import fits
+
+
+class FileError(ValueError):
+    """A file that cannot be used; the message names the file, the part of it, what was expected and found."""
+
+
+def require_writable(path: str | os.PathLike, *, overwrite: bool) -> Path:
+    """Check, before any long work, that `path` can be written.
+
+    Raises
+    ------
+    FileError
+        If the file exists and `overwrite` is not set, or its directory is missing or read-only.
+    """
+    path = Path(path)
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise FileError(f"{path}: expected the name of a file to write, found a directory")
+    if path.exists() and not overwrite:
+        raise FileError(f"{path}: the file exists; choose another name or allow overwriting (--overwrite)")
+    if not folder.is_dir():
+        raise FileError(f"{path}: the directory {folder} does not exist")
+    # A super-user passes os.access everywhere; a directory without any write bit is meant to be left alone.
+    if not os.access(folder, os.W_OK) or not folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        raise FileError(f"{path}: the directory {folder} is read-only")
+    return path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike):
+    """Give a temporary name beside `path`; on success it is renamed to `path`, on failure removed."""
+    path = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.resolve().parent)
+    except OSError as error:
+        raise FileError(f"{path}: cannot write there ({error.strerror})") from error
+    os.close(handle)
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(name, 0o666 & ~umask)
+    try:
+        yield Path(name)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def write(path: str | os.PathLike, hdus: list, *, overwrite: bool) -> None:
+    """Write HDUs to `path` with checksums, through a temporary file and a rename."""
+    path = require_writable(path, overwrite=overwrite)
+    with replacing(path) as part, open(part, "wb") as stream:
+        fits.HDUList(hdus).writeto(stream, checksum=True)
+
+
+class FitsFile:
+    """The HDUs of one FITS file in memory, with accessors that name what is missing.
+
+    Parameters
+    ----------
+    path : path
+        The file; gzip is understood.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, not FITS, truncated, or its checksums do not hold.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileError(f"{self.path}: no such file")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                with fits.open(self.path, memmap=False, checksum=True, lazy_load_hdus=False) as hdus:
+                    for hdu in hdus:
+                        _ = hdu.data
+                    self.hdus = hdus
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise FileError(f"{self.path}: expected a complete FITS file, found: {reason}") from error
+
+    def __contains__(self, extension: str) -> bool:
+        return extension in self.hdus
+
+    def header(self, extension: str | int):
+        """Header of an extension."""
+        if isinstance(extension, str) and extension not in self.hdus:
+            found = ", ".join(hdu.name or "PRIMARY" for hdu in self.hdus)
+            raise FileError(f"{self.path}: expected an extension {extension}, found {found}")
+        return self.hdus[extension].header
+
+    def data(self, extension: str):
+        """Array or table of an extension."""
+        self.header(extension)
+        data = self.hdus[extension].data
+        if data is None:
+            raise FileError(f"{self.path}[{extension}]: expected data, found none")
+        return data
+
+    def key(self, extension: str | int, keyword: str):
+        """Value of a header keyword."""
+        header = self.header(extension)
+        if keyword not in header:
+            raise FileError(f"{self.path}[{extension}]: expected the keyword {keyword}, found none")
+        return header[keyword]
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, for provenance."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,95 @@
+"""What a prior is: either a penalty on the cube, or a subspace of spectra with a penalty on its maps."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from hifred.poisson import PoissonTerm
+from hifred.priors.basis import Basis, principal_spectra
+from hifred.priors.rank_one import RankOne
+from hifred.priors.transform import Starlet
+from hifred.response.operator import Cube
+from hifred.response.response import Response
+
+
+class Prior(eqx.Module):
+    """What is believed of the sky before the data; final classes are options only, made ready by `prepare`."""
+
+    def __check_init__(self):
+        strength = getattr(self, "strength", None)
+        if strength is not None and not 0 <= strength < float("inf"):
+            raise ValueError(f"strength: expected a finite number of at least 0, found {strength}")
+
+
+class CubePrior(Prior):
+    """A penalty on the cube itself, `phi(z) = sum_j ||lambda_j o Psi_j z||_1`, or none."""
+
+    # Stop as soon as C-stat is what it is expected to be at the truth.
+    stop_at_noise: eqx.AbstractVar[bool]
+
+    @abstractmethod
+    def prepare(self, terms: Sequence[PoissonTerm], start: RankOne) -> "AnalysisL1 | None":
+        """The penalty with its weights set by the data; None for no penalty."""
+
+
+class AnalysisL1(eqx.Module):
+    """`phi(z) = sum_j sum_i lambda_ji |(Psi_j z)_i|` with `lambda_ji = band_j local_i`.
+
+    Attributes
+    ----------
+    transform : Starlet
+        `Psi`; its norm is at most 1.
+    local : array of shape (energy, y, x)
+        Weight of each voxel, per unit of photons / cm2 / s.
+    band : array of shape (bands,)
+        Weight of each band.
+    """
+
+    transform: Starlet
+    local: Float[Array, "energy y x"]
+    band: Float[Array, " band"]
+
+    def of_coefficients(self, bands: Sequence[Cube]) -> Float[Array, ""]:
+        """The penalty, given the coefficients `Psi z`."""
+        per_energy = sum(weight * (self.local * abs(c)).sum((1, 2)) for weight, c in zip(self.band, bands, strict=True))
+        return per_energy.sum()
+
+    def value(self, cube: Cube) -> Float[Array, ""]:
+        """The penalty of a cube."""
+        return self.of_coefficients(self.transform.analysis(cube))
+
+
+class SubspacePrior(Prior):
+    """Cubes `z = V w` with `V` the principal spectra of the sharpest-energy data, and a penalty on the maps `w`."""
+
+    rank: eqx.AbstractVar[int | None]
+
+    @abstractmethod
+    def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> "MapPenalty":
+        """The penalty on the maps; `terms` already act on them."""
+
+    def basis(self, term: PoissonTerm, response: Response, start: RankOne) -> Basis:
+        """The principal spectra."""
+        return principal_spectra(term, response, start, self.rank)
+
+
+class MapPenalty(eqx.Module):
+    """A convex penalty on component maps, with quadratic majorisers."""
+
+    @abstractmethod
+    def value(self, maps: Cube) -> Float[Array, ""]:
+        """The penalty of maps."""
+
+    @abstractmethod
+    def gradient(self, maps: Cube) -> Cube:
+        """Its gradient."""
+
+    @abstractmethod
+    def curvature(self, maps: Cube) -> Callable[[Cube], Cube]:
+        """Hessian product of a quadratic that touches the penalty at `maps` and lies above it."""
+
+    @abstractmethod
+    def diagonal(self, maps: Cube) -> Cube:
+        """Diagonal of that Hessian, or a close guess: it serves as a preconditioner."""

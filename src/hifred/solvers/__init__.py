@@ -1,0 +1,28 @@
+"""How a problem is solved."""
+
+from hifred.solvers.checkpoint import Checkpoint
+from hifred.solvers.driver import Record, Solution, Status, Stopping, minimise, solution_cube
+from hifred.solvers.em import EM, CubeProblem
+from hifred.solvers.newton import Newton, SubspaceProblem
+from hifred.solvers.primal_dual import PenalizedProblem, PrimalDual
+from hifred.solvers.solver import Problem, Progress, Solver, State
+
+__all__ = [
+    "EM",
+    "Checkpoint",
+    "CubeProblem",
+    "Newton",
+    "PenalizedProblem",
+    "PrimalDual",
+    "Problem",
+    "Progress",
+    "Record",
+    "Solution",
+    "Solver",
+    "State",
+    "Status",
+    "Stopping",
+    "SubspaceProblem",
+    "minimise",
+    "solution_cube",
+]

@@ -1,0 +1,212 @@
+"""The only loop: steps, history, stopping, checkpoints; observers look on."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+
+import equinox as eqx
+import numpy as np
+
+from hifred.poisson import PoissonTerm, expected_cstat
+from hifred.solvers.checkpoint import Checkpoint
+from hifred.solvers.solver import Problem, Solver, State
+
+# Iterations in a row that must change little before a run counts as converged.
+PATIENCE = 3
+# Iterations between looks at the C-stat that is expected.
+EXPECT_EVERY = 5
+
+
+class Status(Enum):
+    """How a run ended: the word kept in files, and a sentence for people."""
+
+    CONVERGED = "converged", "The objective and the optimality residual fell below the tolerance."
+    NOISE_REACHED = "noise_reached", "The data are fitted to their noise: C-stat fell to its expected value."
+    MAX_ITERATIONS = "max_iterations", "The largest number of iterations was reached before convergence."
+    INTERRUPTED = "interrupted", "The run was interrupted; the cube is the best one so far."
+    DIVERGED = "diverged", "The objective became infinite or nan; the cube is the last one before."
+
+    def __init__(self, word: str, sentence: str):
+        self.word = word
+        self.sentence = sentence
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a run ends.
+
+    Attributes
+    ----------
+    max_iterations : int
+        Largest number of iterations.
+    tolerance : float
+        Converged when, for three iterations in a row, the objective falls by less than this fraction of itself (counted
+        from the perfect fit) and so does the decrease that the last step promised.
+    at_noise : bool
+        End as soon as the C-stat falls to its expectation.
+    """
+
+    max_iterations: int
+    tolerance: float
+    at_noise: bool
+
+    def __post_init__(self):
+        if self.max_iterations < 1:
+            raise ValueError(f"max_iterations: expected at least 1, found {self.max_iterations}")
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance: expected at least 0 and below 1, found {self.tolerance}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the history.
+
+    Attributes
+    ----------
+    iteration : int
+        Steps done; 0 is the start.
+    objective : float
+        `sum mu - n log mu + phi`: the function that is minimised, at the cube that would be returned now.
+    data_term, prior_term : float
+        Its two parts.
+    residual : float
+        Decrease promised by the last step over the objective (counted from the perfect fit): zero at the minimum.
+    time : float
+        Seconds since the start, compilation included, checkpoints resumed counted in.
+    cstat : tuple of float
+        C-stat of each data set.
+    """
+
+    iteration: int
+    objective: float
+    data_term: float
+    prior_term: float
+    residual: float
+    time: float
+    cstat: tuple[float, ...]
+
+
+Observer = Callable[[Record], None]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The state a run ended in, how, and its history."""
+
+    state: State
+    status: Status
+    history: tuple[Record, ...]
+
+
+class Scorer:
+    """Turns a state's progress into a record, summing in float64."""
+
+    def __init__(self, terms: Sequence[PoissonTerm]):
+        counts = [np.asarray(term.counts, dtype=float)[np.asarray(term.mask)] for term in terms]
+        # sum mu - n log mu = half C-stat + sum n - n log n.
+        self.perfect_fit = sum(float((n - n * np.log(np.where(n > 0, n, 1))).sum()) for n in counts)
+
+    def __call__(self, state: State, iteration: int, seconds: float) -> Record:
+        """The record of a state."""
+        progress = state.progress
+        halves = [float(np.asarray(c, dtype=float).sum()) for c in progress.half_cstat]
+        prior = float(progress.penalty)
+        data = sum(halves) + self.perfect_fit
+        residual = float(progress.decrement) / max(abs(sum(halves) + prior), 1e-30)
+        return Record(iteration, data + prior, data, prior, residual, seconds, tuple(2 * h for h in halves))
+
+
+def minimise(
+    solver: Solver,
+    problem: Problem,
+    stopping: Stopping,
+    *,
+    observers: Sequence[Observer] = (),
+    checkpoint: Checkpoint | None = None,
+) -> Solution:
+    """Run a solver to its end.
+
+    Parameters
+    ----------
+    solver : Solver
+        The method.
+    problem : Module
+        A problem of the kind the method takes, with `terms`.
+    stopping : Stopping
+        When to end.
+    observers : sequence of callables
+        Called with each record.
+    checkpoint : Checkpoint, optional
+        Where to keep the state from time to time, and to find it again.
+
+    Returns
+    -------
+    Solution
+    """
+    terms = problem.terms
+    score = Scorer(terms)
+    state = _init(solver, problem)
+    history = [score(state, 0, 0.0)]
+    saved = None if checkpoint is None else checkpoint.load(state)
+    if saved is not None:
+        state, records = saved
+        history = [Record(**record) for record in records]
+    began = time.perf_counter() - history[-1].time
+    goal = np.inf
+    status = _finished(history, stopping, score.perfect_fit)
+    try:
+        while status is None:
+            new = _step(solver, problem, state)
+            record = score(new, history[-1].iteration + 1, time.perf_counter() - began)
+            if not np.isfinite(record.objective):
+                status = Status.DIVERGED
+                break
+            state = new
+            history.append(record)
+            for observer in observers:
+                observer(record)
+            if stopping.at_noise:
+                if record.iteration % EXPECT_EVERY == 1 or EXPECT_EVERY == 1:
+                    goal = _expected(solver, problem, state)
+                if sum(record.cstat) <= goal:
+                    goal = _expected(solver, problem, state)
+                    if sum(record.cstat) <= goal:
+                        status = Status.NOISE_REACHED
+            status = status or _finished(history, stopping, score.perfect_fit)
+            if checkpoint is not None:
+                checkpoint.offer(state, history)
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    if checkpoint is not None:
+        checkpoint.save(state, history)
+    return Solution(state, status, tuple(history))
+
+
+_init = eqx.filter_jit(lambda solver, problem: solver.init(problem))
+_step = eqx.filter_jit(lambda solver, problem, state: solver.step(problem, state))
+_cube = eqx.filter_jit(lambda solver, problem, state: solver.cube(problem, state))
+
+
+def solution_cube(solver: Solver, problem: Problem, solution: Solution) -> np.ndarray:
+    """The cube of a solution: where device arrays become host arrays again."""
+    return np.array(_cube(solver, problem, solution.state))
+
+
+def _expected(solver: Solver, problem: Problem, state: State) -> float:
+    """C-stat expected, were the state's cube the truth."""
+    cube = _cube(solver, problem, state)
+    return sum(expected_cstat(term.predict(cube), term.mask)[0] for term in problem.terms)
+
+
+def _finished(history: list[Record], stopping: Stopping, perfect_fit: float) -> Status | None:
+    """Whether to end, after the last record."""
+    last = history[-1]
+    if len(history) > PATIENCE:
+        recent = history[-PATIENCE - 1 :]
+        scale = max(abs(last.objective - perfect_fit), 1.0)
+        falls = [a.objective - b.objective for a, b in pairwise(recent)]
+        if max(falls) <= stopping.tolerance * scale and last.residual <= stopping.tolerance:
+            return Status.CONVERGED
+    return Status.MAX_ITERATIONS if last.iteration >= stopping.max_iterations else None

@@ -1,0 +1,186 @@
+"""Newton steps for maps of few components, inside the positive cone."""
+
+from functools import reduce
+from operator import add
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.sparse.linalg import cg
+from jaxtyping import Array, Float
+
+from hifred.poisson import TINY, PoissonTerm
+from hifred.priors.prior import MapPenalty
+from hifred.response.operator import Counts, Cube
+from hifred.response.response import Restricted
+from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
+
+# The barrier adds this fraction of the counts, spread like the rank-one model.
+BARRIER = 1e-3
+# How far towards the boundary of the cone one step may go, in each pixel.
+TO_BOUNDARY = 0.9
+CG_STEPS, CG_TOLERANCE = 30, 0.05
+HALVINGS = 20
+
+
+class SubspaceProblem(eqx.Module):
+    """Data terms on component maps, a penalty on them, and the barrier that keeps the cube positive.
+
+    Attributes
+    ----------
+    terms : tuple of PoissonTerm
+        The data, as functions of the maps (their operators are `Restricted`).
+    mean : array of shape (energy,)
+        Mean spectrum.
+    shapes : array of shape (energy, component)
+        Relative shapes `G` of the components: `z = mean o (G w)`.
+    barrier : array of shape (energy, y, x)
+        Weights of the logarithmic barrier, in counts.
+    penalty : MapPenalty
+        The prior on the maps.
+    start : array of shape (component, y, x)
+        Maps of the rank-one model.
+    """
+
+    terms: tuple[PoissonTerm, ...]
+    mean: Float[Array, " energy"]
+    shapes: Float[Array, "energy component"]
+    barrier: Float[Array, "energy y x"]
+    penalty: MapPenalty
+    start: Float[Array, "component y x"]
+
+    def relative(self, maps: Cube) -> Cube:
+        """The cube over the mean spectrum, `G w`: positive inside the cone."""
+        return jnp.einsum("ek,kyx->eyx", self.shapes, maps)
+
+    def barrier_value(self, relative: Cube) -> Float[Array, ""]:
+        """`-sum barrier log(G w)`, zero at the start."""
+        return -(self.barrier * jnp.log(relative / self.start[0])).sum((1, 2)).sum()
+
+
+class NewtonState(State):
+    """State of `Newton`: the maps."""
+
+    maps: Cube
+
+
+class Newton(Solver[SubspaceProblem, NewtonState]):
+    """`minimise D(V w) + phi(w) - sum b log(G w)` by preconditioned Newton-CG with a backtracking line search.
+
+    The logarithmic barrier keeps every voxel of the cube positive: it acts as a thousandth of the counts added in the
+    shape of the rank-one model. The cone is a product over pixels, so each pixel's step is cut on its own where it
+    would leave the cone; without that the one tightest voxel holds back all others. The data's curvature is the true one,
+    `n / mu^2`; conjugate gradients are preconditioned by the curvature of each pixel's own maps (r x r blocks).
+    """
+
+    def init(self, problem: SubspaceProblem) -> NewtonState:
+        """Start from the rank-one model."""
+        inf = jnp.full((), jnp.inf, problem.start.dtype)
+        return NewtonState(self._progress(problem, problem.start, inf), problem.start)
+
+    def _progress(self, problem: SubspaceProblem, maps: Cube, decrement) -> Progress:
+        models = [term.predict(maps) for term in problem.terms]
+        prior = problem.penalty.value(maps) + problem.barrier_value(problem.relative(maps))
+        return Progress(half_cstats(problem.terms, models), prior, decrement)
+
+    def step(self, problem: SubspaceProblem, state: NewtonState) -> NewtonState:
+        """One Newton step."""
+        maps, terms, penalty = state.maps, problem.terms, problem.penalty
+        models = [term.predict(maps) for term in terms]
+        relative = problem.relative(maps)
+        gradient = (
+            reduce(add, [term.gradient(maps) for term in terms])
+            + penalty.gradient(maps)
+            - jnp.einsum("ek,eyx->kyx", problem.shapes, problem.barrier / relative)
+        )
+        curvatures = [curvature(term, model) for term, model in zip(terms, models, strict=True)]
+        barrier_blocks = outer_sums(problem.shapes, problem.barrier / relative**2)
+        smooth = penalty.curvature(maps)
+
+        def hessian(direction):
+            out = smooth(direction) + jnp.einsum("klyx,lyx->kyx", barrier_blocks, direction)
+            for term, h in zip(terms, curvatures, strict=True):
+                out += term.operator.rmv(h * term.operator.mv(direction))
+            return out
+
+        blocks = barrier_blocks + sum(
+            fisher_blocks(term.operator, h) for term, h in zip(terms, curvatures, strict=True)
+        )
+        inverse = invert_blocks(blocks, penalty.diagonal(maps))
+
+        def precondition(direction):
+            return jnp.einsum("klyx,lyx->kyx", inverse, direction)
+
+        direction, _ = cg(hessian, -gradient, M=precondition, tol=CG_TOLERANCE, maxiter=CG_STEPS)
+        direction = within_cone(direction, relative, problem.relative(direction), gradient)
+        slope = (gradient * direction).sum()
+        new = self._line_search(problem, maps, direction, models, relative, slope)
+        return NewtonState(self._progress(problem, new, -0.5 * slope), new)
+
+    def _line_search(self, problem, maps, direction, models, relative, slope) -> Cube:
+        """Halve the step until the objective falls as it should; stay where no step does."""
+        along = problem.relative(direction)
+        model_along = [term.operator.mv(direction) for term in problem.terms]
+        penalty = problem.penalty.value(maps)
+
+        def rises(length):
+            moved = relative + length * along
+            barrier = -(problem.barrier * jnp.log(moved / relative)).sum((1, 2)).sum()
+            models_moved = [m + length * d for m, d in zip(models, model_along, strict=True)]
+            data = change(problem.terms, models, models_moved)
+            total = data + barrier + problem.penalty.value(maps + length * direction) - penalty
+            return jnp.logical_not(total <= 1e-4 * length * slope)
+
+        def search(carry):
+            length, tries, _ = carry
+            length = 0.5 * length
+            return length, tries + 1, rises(length)
+
+        one = jnp.ones((), maps.dtype)
+        length, _, failed = jax.lax.while_loop(
+            lambda carry: carry[2] & (carry[1] < HALVINGS), search, (one, 0, rises(one))
+        )
+        return maps + jnp.where(failed, 0, length) * direction
+
+    def cube(self, problem: SubspaceProblem, state: NewtonState) -> Cube:
+        """`V w`; the maximum only removes what rounding may leave below zero."""
+        return problem.mean[:, None, None] * jnp.maximum(problem.relative(state.maps), 0)
+
+
+def curvature(term: PoissonTerm, model: Counts) -> Counts:
+    """`n / mu^2`, and a thousandth of `1 / mu` so that bins without a photon count too."""
+    safe = jnp.maximum(model, TINY**0.25)
+    return jnp.where(term.mask, term.counts / safe**2 + 1e-3 / safe, 0)
+
+
+def outer_sums(spectra: Float[Array, "channel component"], weights: Counts) -> Float[Array, "k l row column"]:
+    """`sum_e S[e, k] S[e, l] weights[e, y, x]` for all pairs of components."""
+    count = spectra.shape[1]
+    pairs = (spectra[:, :, None] * spectra[:, None, :]).reshape(spectra.shape[0], -1)
+    return jnp.einsum("ep,eyx->pyx", pairs, weights).reshape(count, count, *weights.shape[1:])
+
+
+def fisher_blocks(operator: Restricted, weights: Counts) -> Float[Array, "k l y x"]:
+    """Curvature of each pixel's own maps, `sum_q B_qp^2 sum_c S_ck S_cl h_cq`, `B^2` taken as a multiple of `B`."""
+    on_detector = outer_sums(operator.spectra, weights)
+    return operator.concentration * jax.lax.map(operator.blur.rmv, on_detector)
+
+
+def invert_blocks(blocks: Float[Array, "k l y x"], diagonal: Cube) -> Float[Array, "k l y x"]:
+    """Inverse of each pixel's block plus a diagonal, scaled to unit diagonal first."""
+    count = blocks.shape[0]
+    eye = jnp.eye(count, dtype=blocks.dtype)
+    stacked = jnp.moveaxis(blocks + eye[:, :, None, None] * diagonal[:, None], (0, 1), (2, 3))
+    scale = jnp.sqrt(jnp.maximum(jnp.diagonal(stacked, axis1=2, axis2=3), TINY))
+    unit = stacked / scale[..., :, None] / scale[..., None, :] + 1e-4 * eye
+    inverse = jnp.linalg.inv(unit) / scale[..., :, None] / scale[..., None, :]
+    return jnp.moveaxis(inverse, (2, 3), (0, 1))
+
+
+def within_cone(direction: Cube, relative: Cube, along: Cube, gradient: Cube) -> Cube:
+    """Cut each pixel's step where it would leave the cone; all by the same where that is no longer downhill."""
+    room = jnp.min(jnp.where(along < 0, relative / jnp.where(along < 0, -along, 1), jnp.inf), axis=0)
+    share = jnp.minimum(1.0, TO_BOUNDARY * room)
+    cut = direction * share
+    downhill = (gradient * cut).sum() < 0
+    return jnp.where(downhill, cut, direction * share.min())
