@@ -82,12 +82,10 @@ def fuse(
     datasets = list(datasets)
     stopping = Stopping(max_iterations, tolerance, False)
     prior = DEFAULT_PRIOR if prior is None else prior
-    if not isinstance(prior, CubePrior | SubspacePrior):
-        raise ValueError(f"prior: expected an object of hifred.priors, found {type(prior).__name__}")
     grid = _require_one_grid(datasets)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
-    stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.stop_at_noise)
+    stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
     solver, problem = assemble(datasets, prior)
     names = [dataset.name for dataset in datasets]
     with ProgressBar(names, max_iterations, shown=progress) as bar:
@@ -105,6 +103,8 @@ def assemble(datasets: Sequence[Dataset], prior: Prior) -> tuple[Solver, Problem
     start = rank_one(terms)
     if isinstance(prior, SubspacePrior):
         return Newton(), _subspace_problem(datasets, terms, start, prior)
+    if not isinstance(prior, CubePrior):
+        raise ValueError(f"prior: expected an object of hifred.priors, found {type(prior).__name__}")
     penalty = prior.prepare(terms, start)
     data = CubeProblem.of(terms, start.cube)
     return (EM(), data) if penalty is None else (PrimalDual(), PenalizedProblem(data, penalty))
@@ -160,7 +160,7 @@ def _require_one_grid(datasets: Sequence[Dataset]):
     first = datasets[0]
     known = next((dataset for dataset in datasets if dataset.grid is not None), None)
     for dataset in datasets[1:]:
-        if dataset.grid is not None and known is not None and known is not dataset:
+        if dataset.grid is not None and known is not None and known.grid is not None and known is not dataset:
             known.grid.require_same(dataset.grid, (known.name, dataset.name))
         if dataset.response.in_shape != first.response.in_shape:
             raise ValueError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hifred.grid import CubeGrid
 from hifred.poisson import PoissonTerm, expected_cstat, half_deviance
@@ -42,7 +43,15 @@ class Dataset:
     name: str
     grid: CubeGrid | None
 
-    def __init__(self, counts, response, background=0.0, mask=None, name="xmm", grid=None):
+    def __init__(
+        self,
+        counts: ArrayLike,
+        response: Response,
+        background: ArrayLike = 0.0,
+        mask: ArrayLike | None = None,
+        name: str = "xmm",
+        grid: CubeGrid | None = None,
+    ):
         shape = response.out_shape
         dtype = response.dtype
         counts = np.asarray(counts)
@@ -84,7 +93,7 @@ class Dataset:
         """
         return np.asarray(self.response.mv(cube)) + self.background
 
-    def sample(self, cube, seed=0) -> "Dataset":
+    def sample(self, cube, seed: int | np.random.Generator = 0) -> "Dataset":
         """Mock data: this data set with its counts drawn from the expected counts of a sky cube.
 
         Parameters

@@ -26,6 +26,11 @@ class Unregularized(CubePrior):
 
     stop_at_noise: bool = True
 
+    @property
+    def ends_at_noise(self) -> bool:
+        """As asked."""
+        return self.stop_at_noise
+
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne) -> None:
         """Nothing to prepare."""
         return
@@ -55,13 +60,17 @@ class Starlet2D1D(CubePrior):
     scales: int = 3
     energy_scales: int = 2
     noise_scaled: bool = True
-    stop_at_noise: bool = False
 
     def __check_init__(self):
         if self.scales < 1 or self.energy_scales < 0:
             raise ValueError(
                 f"scales, energy_scales: expected at least 1 and 0, found {self.scales}, {self.energy_scales}"
             )
+
+    @property
+    def ends_at_noise(self) -> bool:
+        """No: the prior decides how closely the data are fitted."""
+        return False
 
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne) -> AnalysisL1:
         """Weights from the noise of the data."""

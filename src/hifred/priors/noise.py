@@ -1,6 +1,8 @@
 """The noise of the data as the priors see it: the scatter of the gradient of the data term."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import equinox as eqx
 import jax
@@ -56,21 +58,19 @@ def noise_scale(
 
     def draw(key):
         keys = jax.random.split(key, len(terms))
-        return sum(
+        parts = [
             term.operator.rmv(term.mask * jax.random.normal(k, model.shape, model.dtype) / jnp.sqrt(model))
             for term, model, k in zip(terms, models, keys, strict=True)
-        )
+        ]
+        return reduce(add, parts)
 
     gradients = [draw(jax.random.key(i)) for i in range(DRAWS)]
-    power = sum(g**2 for g in gradients) / DRAWS
+    power = reduce(add, [g**2 for g in gradients]) / DRAWS
     if varying:
         local = smooth.decompose(power)[1]
     else:
         axes = (1, 2) if transform.energy_scales == 0 else (0, 1, 2)
         local = jnp.broadcast_to(power.mean(axes, keepdims=True), power.shape)
     local = jnp.sqrt(jnp.maximum(local, 1e-12 * local.max()))
-    scatter = [
-        sum(jnp.mean((coefficients / local) ** 2) for coefficients in bands)
-        for bands in zip(*(transform.analysis(g) for g in gradients), strict=True)
-    ]
-    return NoiseScale(local, jnp.sqrt(jnp.stack(scatter) / DRAWS))
+    scatter = [jnp.stack([jnp.mean((c / local) ** 2) for c in transform.analysis(g)]) for g in gradients]
+    return NoiseScale(local, jnp.sqrt(reduce(add, scatter) / DRAWS))

@@ -4,10 +4,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hifred.poisson import PoissonTerm
-from hifred.priors.basis import Basis, principal_spectra
+from hifred.priors.basis import Basis
 from hifred.priors.rank_one import RankOne
 from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
@@ -26,8 +27,10 @@ class Prior(eqx.Module):
 class CubePrior(Prior):
     """A penalty on the cube itself, `phi(z) = sum_j ||lambda_j o Psi_j z||_1`, or none."""
 
-    # Stop as soon as C-stat is what it is expected to be at the truth.
-    stop_at_noise: eqx.AbstractVar[bool]
+    @property
+    @abstractmethod
+    def ends_at_noise(self) -> bool:
+        """Whether a run ends as soon as C-stat is what it is expected to be at the truth."""
 
     @abstractmethod
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne) -> "AnalysisL1 | None":
@@ -53,8 +56,8 @@ class AnalysisL1(eqx.Module):
 
     def of_coefficients(self, bands: Sequence[Cube]) -> Float[Array, ""]:
         """The penalty, given the coefficients `Psi z`."""
-        per_energy = sum(weight * (self.local * abs(c)).sum((1, 2)) for weight, c in zip(self.band, bands, strict=True))
-        return per_energy.sum()
+        sums = [(self.local * abs(c)).sum((1, 2)).sum() for c in bands]
+        return (self.band * jnp.stack(sums)).sum()
 
     def value(self, cube: Cube) -> Float[Array, ""]:
         """The penalty of a cube."""
@@ -64,15 +67,13 @@ class AnalysisL1(eqx.Module):
 class SubspacePrior(Prior):
     """Cubes `z = V w` with `V` the principal spectra of the sharpest-energy data, and a penalty on the maps `w`."""
 
-    rank: eqx.AbstractVar[int | None]
-
     @abstractmethod
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> "MapPenalty":
         """The penalty on the maps; `terms` already act on them."""
 
+    @abstractmethod
     def basis(self, term: PoissonTerm, response: Response, start: RankOne) -> Basis:
-        """The principal spectra."""
-        return principal_spectra(term, response, start, self.rank)
+        """The spectra, from the data set with the sharpest energies."""
 
 
 class MapPenalty(eqx.Module):

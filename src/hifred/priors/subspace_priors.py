@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from hifred.poisson import PoissonTerm
-from hifred.priors.basis import Basis
+from hifred.priors.basis import Basis, principal_spectra
 from hifred.priors.noise import noise_scale
 from hifred.priors.prior import MapPenalty, SubspacePrior
 from hifred.priors.rank_one import RankOne
 from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
+from hifred.response.response import Response
 
 NEIGHBOURHOOD = 2
 # The l1 norm is rounded below this fraction of the noise: too little to see, enough to have a gradient.
@@ -116,8 +118,8 @@ class RoundedL1(MapPenalty):
     def value(self, maps: Cube) -> Float[Array, ""]:
         """The rounded norm."""
         # sqrt(c^2 + d^2) - d without the loss of digits at small c.
-        terms = [(c**2 / (jnp.sqrt(c**2 + ROUNDING**2) + ROUNDING)).sum((1, 2)) for c in self._scaled(maps)]
-        return self.strength * sum(terms).sum()
+        terms = [(c**2 / (jnp.sqrt(c**2 + ROUNDING**2) + ROUNDING)).sum((1, 2)).sum() for c in self._scaled(maps)]
+        return self.strength * jnp.stack(terms).sum()
 
     def gradient(self, maps: Cube) -> Cube:
         """`Psi'` of the softened signs."""
@@ -141,12 +143,21 @@ class RoundedL1(MapPenalty):
         return self.strength * total
 
 
-def _require_rank(rank: int | None) -> None:
-    if rank is not None and rank < 1:
-        raise ValueError(f"rank: expected at least 1, or None to have it chosen, found {rank}")
+class PrincipalPrior(SubspacePrior):
+    """A prior on maps of principal spectra, `rank` of them."""
+
+    rank: eqx.AbstractVar[int | None]
+
+    def __check_init__(self):
+        if self.rank is not None and self.rank < 1:
+            raise ValueError(f"rank: expected at least 1, or None to have it chosen, found {self.rank}")
+
+    def basis(self, term: PoissonTerm, response: Response, start: RankOne) -> Basis:
+        """The principal spectra of the data set with the sharpest energies."""
+        return principal_spectra(term, response, start, self.rank)
 
 
-class LowRank(SubspacePrior):
+class LowRank(PrincipalPrior):
     """Spectra in the principal subspace and nothing else: `phi = 0`.
 
     Parameters
@@ -157,15 +168,12 @@ class LowRank(SubspacePrior):
 
     rank: int | None = None
 
-    def __check_init__(self):
-        _require_rank(self.rank)
-
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> NoPenalty:
         """No penalty."""
         return NoPenalty()
 
 
-class LowRankSobolev(SubspacePrior):
+class LowRankSobolev(PrincipalPrior):
     """Low rank with smooth maps: `phi(w) = 1/2 sum_k weight_k ||grad w_k||^2`.
 
     After Guilloteau et al. (2020, IEEE TCI 6, 1362) for JWST, as used by Lascar, Bobin & Acero (2025, A&A 694, A34).
@@ -186,9 +194,6 @@ class LowRankSobolev(SubspacePrior):
     rank: int | None = None
     component_weighted: bool = True
 
-    def __check_init__(self):
-        _require_rank(self.rank)
-
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> Sobolev:
         """Weights from the image and the variances of the components."""
         image = np.asarray(start.image, dtype=float)
@@ -199,7 +204,7 @@ class LowRankSobolev(SubspacePrior):
         return Sobolev(jnp.asarray(self.strength / (power * variance), start.image.dtype))
 
 
-class LowRankStarlet(SubspacePrior):
+class LowRankStarlet(PrincipalPrior):
     """Low rank with sparse maps: l1 norm of the 2D starlet coefficients of each map (analysis form).
 
     `phi(w) = strength sum_k sum_j ||lambda_jk o Psi_j w_k||_1`, the absolute value rounded below a tenth of the noise
@@ -226,7 +231,6 @@ class LowRankStarlet(SubspacePrior):
     component_weighted: bool = False
 
     def __check_init__(self):
-        _require_rank(self.rank)
         if self.scales < 1:
             raise ValueError(f"scales: expected at least 1, found {self.scales}")
 

@@ -1,6 +1,8 @@
 """The starlet transform: isotropic undecimated wavelets in space, and along energy."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -59,7 +61,8 @@ class Starlet(eqx.Module):
     def _smooth_energy(self, cube: Cube, scale: int) -> Cube:
         step, length = 2**scale, cube.shape[0]
         padded = jnp.pad(cube, ((2 * step, 2 * step), (0, 0), (0, 0)), mode="symmetric")
-        return sum(float(h) * padded[k * step : k * step + length] for k, h in enumerate(B3))
+        taps = [float(h) * padded[k * step : k * step + length] for k, h in enumerate(B3)]
+        return reduce(add, taps)
 
     def _split_energy(self, cube: Cube) -> list[Cube]:
         """Energy details of a cube, and what is left smooth, last."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import DTypeLike
 
 from hifred.response.energy import (
     EnergyMatrix,
@@ -73,7 +74,7 @@ class Response:
         boundary: str = "zero",
         *,
         normalize: bool = True,
-        dtype=np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> "Response":
         """Response of an instrument given by plain arrays.
 

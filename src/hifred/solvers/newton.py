@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import add
+from typing import cast
 
 import equinox as eqx
 import jax
@@ -69,8 +70,8 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
 
     The logarithmic barrier keeps every voxel of the cube positive: it acts as a thousandth of the counts added in the
     shape of the rank-one model. The cone is a product over pixels, so each pixel's step is cut on its own where it
-    would leave the cone; without that the one tightest voxel holds back all others. The data's curvature is the true one,
-    `n / mu^2`; conjugate gradients are preconditioned by the curvature of each pixel's own maps (r x r blocks).
+    would leave the cone; without that the tightest voxel holds back all others. The data term's curvature
+    is the true one, `n / mu^2`; conjugate gradients are preconditioned by that of each pixel's own maps (r x r blocks).
     """
 
     def init(self, problem: SubspaceProblem) -> NewtonState:
@@ -104,7 +105,7 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
             return out
 
         blocks = barrier_blocks + sum(
-            fisher_blocks(term.operator, h) for term, h in zip(terms, curvatures, strict=True)
+            fisher_blocks(cast(Restricted, term.operator), h) for term, h in zip(terms, curvatures, strict=True)
         )
         inverse = invert_blocks(blocks, penalty.diagonal(maps))
 
@@ -119,17 +120,19 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
 
     def _line_search(self, problem, maps, direction, models, relative, slope) -> Cube:
         """Halve the step until the objective falls as it should; stay where no step does."""
-        along = problem.relative(direction)
         model_along = [term.operator.mv(direction) for term in problem.terms]
         penalty = problem.penalty.value(maps)
 
         def rises(length):
-            moved = relative + length * along
-            barrier = -(problem.barrier * jnp.log(moved / relative)).sum((1, 2)).sum()
+            # Through the same product as everywhere: what is positive here is positive there.
+            moved = problem.relative(maps + length * direction)
+            inside = moved.min() > 0
+            ratio = jnp.where(inside, moved, relative) / relative
+            barrier = -(problem.barrier * jnp.log(ratio)).sum((1, 2)).sum()
             models_moved = [m + length * d for m, d in zip(models, model_along, strict=True)]
             data = change(problem.terms, models, models_moved)
             total = data + barrier + problem.penalty.value(maps + length * direction) - penalty
-            return jnp.logical_not(total <= 1e-4 * length * slope)
+            return jnp.logical_not(inside & (total <= 1e-4 * length * slope))
 
         def search(carry):
             length, tries, _ = carry
