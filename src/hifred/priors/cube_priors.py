@@ -8,9 +8,6 @@ from hifred.priors.prior import AnalysisL1, CubePrior
 from hifred.priors.rank_one import RankOne
 from hifred.priors.transform import Starlet
 
-# Scales whose coarse part is the neighbourhood over which local noise is averaged.
-NEIGHBOURHOOD = 2
-
 
 class Unregularized(CubePrior):
     """No prior: maximum likelihood, stopped when the data are fitted to their noise.
@@ -76,6 +73,5 @@ class Starlet2D1D(CubePrior):
         """Weights from the noise of the data."""
         shape, dtype = terms[0].operator.in_shape, start.image.dtype
         transform = Starlet(shape, self.scales, self.energy_scales, dtype)
-        smooth = Starlet(shape, NEIGHBOURHOOD, NEIGHBOURHOOD, dtype)
-        noise = noise_scale(terms, start.cube, transform, smooth, varying=self.noise_scaled)
-        return AnalysisL1(transform, noise.local, self.strength * noise.band)
+        noise = noise_scale(terms, start.cube, transform, varying=self.noise_scaled)
+        return AnalysisL1(transform, tuple(self.strength * scatter for scatter in noise))

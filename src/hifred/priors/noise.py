@@ -7,39 +7,24 @@ from operator import add
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from hifred.poisson import PoissonTerm
 from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
 
-DRAWS = 2
-
-
-class NoiseScale(eqx.Module):
-    """Standard deviation `band[j] local[e, y, x]` of the starlet coefficients of the gradient.
-
-    Attributes
-    ----------
-    local : array of shape (energy, y, x) or (component, y, x)
-        How the noise varies over the unknowns.
-    band : array of shape (bands,)
-        The noise of each band over `local`.
-    """
-
-    local: Float[Array, "energy y x"]
-    band: Float[Array, " band"]
+DRAWS = 4
+# Bins are taken to expect at least this fraction of the mean: the noise of empty bins would drown that of their
+# neighbours in the averages.
+LEAST = 0.01
 
 
 @eqx.filter_jit
-def noise_scale(
-    terms: Sequence[PoissonTerm], unknowns: Cube, transform: Starlet, smooth: Starlet, *, varying: bool
-) -> NoiseScale:
-    """Scatter of `Psi A'(1 - n / mu)` for counts `n` drawn from a model, to know which coefficients are noise.
+def noise_scale(terms: Sequence[PoissonTerm], unknowns: Cube, transform: Starlet, *, varying: bool) -> tuple[Cube, ...]:
+    """Standard deviation of `Psi A'(1 - n / mu)` for counts `n` drawn from a model: which coefficients are noise.
 
-    At the truth the gradient of the data term is noise alone, with covariance `A' diag(1 / mu) A`. Two draws with fixed
-    random numbers, averaged over a small neighbourhood, give its local standard deviation; the bands follow from the
-    same draws.
+    At the truth the gradient of the data term is noise alone, with covariance `A' diag(1 / mu) A`. Its scatter over
+    draws with fixed random numbers, averaged over a neighbourhood of the size of the widest wavelet, is the noise of
+    each coefficient.
 
     Parameters
     ----------
@@ -49,28 +34,36 @@ def noise_scale(
         A smooth model near the truth.
     transform : Starlet
         The transform `Psi` of the prior.
-    smooth : Starlet
-        Its coarse part is the average over a neighbourhood.
     varying : bool
         Let the noise vary over the unknowns; otherwise one number for each band (and component).
+
+    Returns
+    -------
+    tuple of arrays of the shape of `unknowns`
+        One for each band.
     """
-    models = [jnp.maximum(term.predict(unknowns), 1e-6 * term.predict(unknowns).max()) for term in terms]
+    predictions = [term.predict(unknowns) for term in terms]
+    models = [jnp.maximum(mu, LEAST * mu.mean()) for mu in predictions]
 
-    def draw(key):
-        keys = jax.random.split(key, len(terms))
+    def draw(index):
+        keys = jax.random.split(jax.random.key(index), len(terms))
         parts = [
-            term.operator.rmv(term.mask * jax.random.normal(k, model.shape, model.dtype) / jnp.sqrt(model))
-            for term, model, k in zip(terms, models, keys, strict=True)
+            term.operator.rmv(term.mask * jax.random.normal(key, mu.shape, mu.dtype) / jnp.sqrt(mu))
+            for term, mu, key in zip(terms, models, keys, strict=True)
         ]
-        return reduce(add, parts)
+        return [c**2 for c in transform.analysis(reduce(add, parts))]
 
-    gradients = [draw(jax.random.key(i)) for i in range(DRAWS)]
-    power = reduce(add, [g**2 for g in gradients]) / DRAWS
-    if varying:
-        local = smooth.decompose(power)[1]
-    else:
-        axes = (1, 2) if transform.energy_scales == 0 else (0, 1, 2)
-        local = jnp.broadcast_to(power.mean(axes, keepdims=True), power.shape)
-    local = jnp.sqrt(jnp.maximum(local, 1e-12 * local.max()))
-    scatter = [jnp.stack([jnp.mean((c / local) ** 2) for c in transform.analysis(g)]) for g in gradients]
-    return NoiseScale(local, jnp.sqrt(reduce(add, scatter) / DRAWS))
+    def more(index, total):
+        return tuple(a + b for a, b in zip(total, draw(index), strict=True))
+
+    powers = jax.lax.fori_loop(1, DRAWS, more, tuple(draw(0)))
+
+    def scatter(power):
+        if varying:
+            power = transform.decompose(power)[1]
+        else:
+            axes = (1, 2) if transform.energy_scales == 0 else (0, 1, 2)
+            power = jnp.broadcast_to(power.mean(axes, keepdims=True), power.shape)
+        return jnp.sqrt(jnp.maximum(power, 1e-12 * power.max()) / DRAWS)
+
+    return tuple(scatter(power) for power in powers)

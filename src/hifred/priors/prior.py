@@ -38,26 +38,23 @@ class CubePrior(Prior):
 
 
 class AnalysisL1(eqx.Module):
-    """`phi(z) = sum_j sum_i lambda_ji |(Psi_j z)_i|` with `lambda_ji = band_j local_i`.
+    """`phi(z) = sum_j sum_i lambda_ji |(Psi_j z)_i|`.
 
     Attributes
     ----------
     transform : Starlet
         `Psi`; its norm is at most 1.
-    local : array of shape (energy, y, x)
-        Weight of each voxel, per unit of photons / cm2 / s.
-    band : array of shape (bands,)
-        Weight of each band.
+    weights : tuple of arrays of shape (energy, y, x)
+        `lambda_j` of each band, per photons / cm2 / s.
     """
 
     transform: Starlet
-    local: Float[Array, "energy y x"]
-    band: Float[Array, " band"]
+    weights: tuple[Cube, ...]
 
     def of_coefficients(self, bands: Sequence[Cube]) -> Float[Array, ""]:
         """The penalty, given the coefficients `Psi z`."""
-        sums = [(self.local * abs(c)).sum((1, 2)).sum() for c in bands]
-        return (self.band * jnp.stack(sums)).sum()
+        sums = [(weight * abs(c)).sum((1, 2)).sum() for weight, c in zip(self.weights, bands, strict=True)]
+        return jnp.stack(sums).sum()
 
     def value(self, cube: Cube) -> Float[Array, ""]:
         """The penalty of a cube."""

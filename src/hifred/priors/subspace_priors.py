@@ -16,7 +16,6 @@ from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
 from hifred.response.response import Response
 
-NEIGHBOURHOOD = 2
 # The l1 norm is rounded below this fraction of the noise: too little to see, enough to have a gradient.
 ROUNDING = 0.1
 
@@ -92,27 +91,24 @@ class RoundedL1(MapPenalty):
     ----------
     transform : Starlet
         `Psi`, on images.
-    local : array of shape (component, y, x)
-        Weight of each pixel.
-    band : array of shape (bands,)
-        Weight of each band.
+    weights : tuple of arrays of shape (component, y, x)
+        `lambda_j` of each band.
     strength : float
         Overall weight.
     """
 
     transform: Starlet
-    local: Float[Array, "component y x"]
-    band: Float[Array, " band"]
+    weights: tuple[Float[Array, "component y x"], ...]
     strength: Float[Array, ""]
 
     def _scaled(self, maps: Cube) -> list[Cube]:
         """Coefficients in units of their noise."""
         bands = self.transform.analysis(maps)
-        return [weight * self.local * c for weight, c in zip(self.band, bands, strict=True)]
+        return [weight * c for weight, c in zip(self.weights, bands, strict=True)]
 
     def _back(self, scaled: Sequence[Cube]) -> Cube:
         """Transpose of `_scaled`."""
-        bands = [weight * self.local * c for weight, c in zip(self.band, scaled, strict=True)]
+        bands = [weight * c for weight, c in zip(self.weights, scaled, strict=True)]
         return self.transform.adjoint(bands)
 
     def value(self, maps: Cube) -> Float[Array, ""]:
@@ -138,8 +134,8 @@ class RoundedL1(MapPenalty):
     def diagonal(self, maps: Cube) -> Cube:
         """Squared weights times the energy of each wavelet, 0.8 for the finest band, falling with scale."""
         total = jnp.zeros_like(maps)
-        for j, (weight, c) in enumerate(zip(self.band, self._scaled(maps), strict=True)):
-            total += 0.8 * 4.0**-j * (weight * self.local) ** 2 / jnp.sqrt(c**2 + ROUNDING**2)
+        for j, (weight, c) in enumerate(zip(self.weights, self._scaled(maps), strict=True)):
+            total += 0.8 * 4.0**-j * weight**2 / jnp.sqrt(c**2 + ROUNDING**2)
         return self.strength * total
 
 
@@ -190,7 +186,7 @@ class LowRankSobolev(PrincipalPrior):
         Use `variance_k`; otherwise all components have the weight of the first.
     """
 
-    strength: float = 0.1
+    strength: float = 0.03
     rank: int | None = None
     component_weighted: bool = True
 
@@ -221,10 +217,10 @@ class LowRankStarlet(PrincipalPrior):
     noise_scaled : bool
         Let the noise vary over the sky with the local brightness; otherwise one weight per band and component.
     component_weighted : bool
-        Divide the weights by the standard deviation of the component relative to the noise, where that is above 1.
+        Divide the weights by the standard deviation of the component's weight relative to the mean spectrum's.
     """
 
-    strength: float = 1.0
+    strength: float = 0.3
     rank: int | None = None
     scales: int = 3
     noise_scaled: bool = True
@@ -240,8 +236,8 @@ class LowRankStarlet(PrincipalPrior):
         shape = (basis.variance.size, *start.image.shape)
         maps = jnp.zeros(shape, dtype).at[0].set(start.image)
         transform = Starlet(shape, self.scales, 0, dtype)
-        noise = noise_scale(terms, maps, transform, Starlet(shape, NEIGHBOURHOOD, 0, dtype), varying=self.noise_scaled)
-        local = noise.local
+        noise = noise_scale(terms, maps, transform, varying=self.noise_scaled)
         if self.component_weighted:
-            local = local * jnp.asarray(np.sqrt(basis.variance[0] / basis.variance), dtype)[:, None, None]
-        return RoundedL1(transform, local, noise.band, jnp.asarray(self.strength, dtype))
+            factor = jnp.asarray(1 / np.sqrt(basis.variance), dtype)[:, None, None]
+            noise = tuple(factor * scatter for scatter in noise)
+        return RoundedL1(transform, noise, jnp.asarray(self.strength, dtype))

@@ -116,10 +116,9 @@ class PrimalDual(Solver[PenalizedProblem, PrimalDualState]):
             lambda: dual_steps(penalty.transform, step),
             lambda: state.dual_step,
         )
-        bounds = [weight * penalty.local for weight in penalty.band]
         dual = tuple(
             jnp.clip(y + caution * dual_step * c, -bound, bound)
-            for y, c, bound in zip(state.dual, coefficients, bounds, strict=True)
+            for y, c, bound in zip(state.dual, coefficients, penalty.weights, strict=True)
         )
         back = penalty.transform.adjoint(dual)
         corrected = jnp.maximum(cube - step * (gradient + back), LEAST * cube)

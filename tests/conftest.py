@@ -1,0 +1,137 @@
+import os
+from pathlib import Path
+
+import equinox as eqx
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile("hifred", deadline=None, max_examples=15, derandomize=True, database=None)
+hypothesis.settings.load_profile("hifred")
+
+# At these sizes compiling takes longer than running.
+jax.config.update("jax_disable_most_optimizations", True)
+
+DOT_TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+
+
+# Compiled whole: op by op, each new shape would compile each operation.
+_both = eqx.filter_jit(lambda operator, x, y: (operator.mv(x), operator.T.mv(y)))
+_forward = eqx.filter_jit(lambda operator, x: operator.mv(x))
+_columns = eqx.filter_jit(lambda operator, units: jax.vmap(operator.mv)(units))
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Path of a file of the shared data; skips where it is absent."""
+    folder = os.environ.get("HIFRED_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")
+
+    def find(name):
+        path = Path(folder).resolve() / name
+        if not path.exists():
+            pytest.skip(f"no shared data: {path} is absent (set HIFRED_SHARED_DATA)")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def assert_dot():
+    """`<A x, y> = <x, A' y>` relative to `|A x| |y|`, in the precision of `dtype`."""
+
+    def check(operator, dtype=np.float32, seed=0):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=operator.in_shape).astype(dtype)
+        y = rng.normal(size=operator.out_shape).astype(dtype)
+        forward, back = _both(operator, jnp.asarray(x), jnp.asarray(y))
+        assert forward.shape == operator.out_shape
+        assert back.shape == operator.in_shape
+        assert forward.dtype == back.dtype == np.dtype(dtype)
+        x, y, forward, back = (np.asarray(a, float) for a in (x, y, forward, back))
+        size = np.linalg.norm(forward) * np.linalg.norm(y)
+        assert abs((forward * y).sum() - (x * back).sum()) <= DOT_TOLERANCE[np.dtype(dtype).name] * size
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def apply():
+    """`mv` of an operator on a numpy array, compiled whole."""
+    return lambda operator, x: np.asarray(_forward(operator, jnp.asarray(x)))
+
+
+@pytest.fixture(scope="session")
+def as_matrix():
+    """Dense matrix of an operator, from unit vectors, in double precision."""
+
+    def matrix(operator, dtype=np.float32):
+        size = int(np.prod(operator.in_shape))
+        units = jnp.asarray(np.eye(size, dtype=dtype).reshape(size, *operator.in_shape))
+        return np.asarray(_columns(operator, units), float).reshape(size, -1).T
+
+    return matrix
+
+
+@pytest.fixture(scope="session")
+def assert_never_rises():
+    """The objective of a history never rises by more than the rounding of its precision."""
+
+    def check(history, rounding=1e-6):
+        records = list(history)
+        for before, after in zip(records, records[1:], strict=False):
+            scale = 0.5 * np.sum(after.cstat) + abs(after.prior_term) + 1
+            assert after.objective - before.objective <= rounding * scale, (before, after)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def instruments():
+    """Kernels of two small instruments, one sharp in space and one in energy, each with both blurs."""
+    shape = (24, 12, 12)
+    taps = np.arange(-9, 10)
+    offsets = np.hypot(*np.mgrid[-2:3, -2:3])
+    camera = {"lsf": np.exp(-0.5 * (taps / 4) ** 2), "psf": np.exp(-2 * offsets[1:4, 1:4] ** 2), "rebin": (3, 1, 1)}
+    calorimeter = {"psf": np.exp(-0.5 * (offsets / 1.2) ** 2), "lsf": np.exp(-2 * taps[8:11] ** 2), "rebin": (1, 3, 3)}
+    return shape, {"camera": camera, "calorimeter": calorimeter}
+
+
+@pytest.fixture(scope="session")
+def sky():
+    """A small sky of three spectra, with two lines that live in different places; about 1e5 photons."""
+
+    def make(shape, photons=1e5):
+        energy = np.linspace(0, 1, shape[0])[:, None, None]
+        y, x = np.mgrid[-1 : 1 : shape[1] * 1j, -1 : 1 : shape[2] * 1j]
+        left = np.exp(-((x + 0.4) ** 2 + y**2) / 0.2)
+        right = np.exp(-((x - 0.4) ** 2 + (y - 0.2) ** 2) / 0.15)
+        lines = [np.exp(-0.5 * ((energy - at) / 0.05) ** 2) for at in (0.3, 0.7)]
+        cube = 0.1 + np.exp(-energy) * (left + right) + 3 * lines[0] * left + 2 * lines[1] * right
+        return photons * cube / cube.sum()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def observe():
+    """Mock data sets of a cube from kernels of several instruments."""
+    from hifred import Dataset, Response
+
+    def make(cube, kernels, seed=0, **options):
+        rng = np.random.default_rng(seed)
+        out = []
+        for name, arguments in kernels.items():
+            response = Response.from_kernels(cube.shape, **arguments, **options)
+            out.append(Dataset(np.zeros(response.out_shape), response, name=name).sample(cube, rng))
+        return out
+
+    return make
