@@ -128,23 +128,23 @@ def test_a_killed_run_ends_with_the_cube_of_an_uninterrupted_one(prior, files, m
 @pytest.mark.parametrize("prior", RUNS)
 def test_a_run_in_parts_is_the_run_in_one(prior, data, tmp_path):
     path = tmp_path / "c.npz"
-    whole = fuse(data, RUNS[prior], max_iterations=9, tolerance=0, progress=False)
+    whole = fuse(data, RUNS[prior], max_iterations=9, tolerance=0.0, progress=False)
     for end in (1, 4, 9):
-        part = fuse(data, RUNS[prior], max_iterations=end, tolerance=0, progress=False, checkpoint=path)
+        part = fuse(data, RUNS[prior], max_iterations=end, tolerance=0.0, progress=False, checkpoint=path)
         assert part.status == "max_iterations"
         assert part.history.iteration[-1] == end
     np.testing.assert_array_equal(part.values, whole.values)
     np.testing.assert_array_equal(part.history.objective, whole.history.objective)
     np.testing.assert_array_equal(part.history.cstat, whole.history.cstat)
     # A finished run is not run again.
-    again = fuse(data, RUNS[prior], max_iterations=9, tolerance=0, progress=False, checkpoint=path)
+    again = fuse(data, RUNS[prior], max_iterations=9, tolerance=0.0, progress=False, checkpoint=path)
     np.testing.assert_array_equal(again.values, whole.values)
     assert len(again.history) == 10
 
 
 def test_a_checkpoint_is_plain_arrays_and_json(data, tmp_path):
     path = tmp_path / "punkt ☀.npz"
-    fuse(data, RUNS["unregularized"], max_iterations=3, tolerance=0, progress=False, checkpoint=path)
+    fuse(data, RUNS["unregularized"], max_iterations=3, tolerance=0.0, progress=False, checkpoint=path)
     header, arrays = state_of(path)
     assert [record["iteration"] for record in header["history"]] == [0, 1, 2, 3]
     assert all(array.dtype.kind in "fi" for array in arrays.values())
@@ -152,7 +152,7 @@ def test_a_checkpoint_is_plain_arrays_and_json(data, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("seconds", [0, 1e9])
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
 def test_a_checkpoint_is_written_as_often_as_asked(seconds, data, tmp_path, monkeypatch):
     from hifred.solvers import Checkpoint
 
@@ -160,7 +160,7 @@ def test_a_checkpoint_is_written_as_often_as_asked(seconds, data, tmp_path, monk
     save = Checkpoint.save
     monkeypatch.setattr(Checkpoint, "save", lambda self, *a: (saved.append(len(a[1])), save(self, *a))[1])
     fuse(
-        data, RUNS["unregularized"], 4, 0, progress=False, checkpoint=tmp_path / "c.npz", checkpoint_every=seconds
+        data, RUNS["unregularized"], 4, 0.0, progress=False, checkpoint=tmp_path / "c.npz", checkpoint_every=seconds
     )  # fmt: skip
     assert saved == ([2, 3, 4, 5, 5] if seconds == 0 else [5])
 
@@ -177,21 +177,21 @@ def test_ctrl_c_gives_the_best_cube_so_far(data, tmp_path, monkeypatch):
     prior = RUNS["unregularized"]
     with monkeypatch.context() as patch:
         patch.setattr(fusion, "ProgressBar", Impatient)
-        cube = fuse(data, prior, 6, 0, progress=False, checkpoint=path, checkpoint_every=1e9)
+        cube = fuse(data, prior, 6, 0.0, progress=False, checkpoint=path, checkpoint_every=1e9)
     assert cube.status == "interrupted"
     assert "interrupted" in cube.message
     assert cube.history.iteration[-1] == 3
     assert cube.history.objective[-1] == cube.history.objective.min()
-    shorter = fuse(data, prior, 3, 0, progress=False)
+    shorter = fuse(data, prior, 3, 0.0, progress=False)
     np.testing.assert_array_equal(cube.values, shorter.values)
     # The checkpoint was saved, and the run goes on from it.
-    resumed = fuse(data, prior, 6, 0, progress=False, checkpoint=path)
-    np.testing.assert_array_equal(resumed.values, fuse(data, prior, 6, 0, progress=False).values)
+    resumed = fuse(data, prior, 6, 0.0, progress=False, checkpoint=path)
+    np.testing.assert_array_equal(resumed.values, fuse(data, prior, 6, 0.0, progress=False).values)
 
 
 def test_the_checkpoint_of_another_run_is_refused(data, tmp_path):
     path = tmp_path / "c.npz"
-    fuse(data, RUNS["unregularized"], 2, 0, progress=False, checkpoint=path)
+    fuse(data, RUNS["unregularized"], 2, 0.0, progress=False, checkpoint=path)
     content = path.read_bytes()
     background = [Dataset(d.counts, d.response, 1.0, name=d.name) for d in data]
     masks = [np.arange(d.counts.size).reshape(d.counts.shape) > 3 for d in data]
@@ -208,7 +208,7 @@ def test_the_checkpoint_of_another_run_is_refused(data, tmp_path):
     }
     for datasets, prior in others.values():
         with pytest.raises(FileError, match="expected a checkpoint of this run") as caught:
-            fuse(datasets, prior, 2, 0, progress=False, checkpoint=path)
+            fuse(datasets, prior, 2, 0.0, progress=False, checkpoint=path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
         assert path.read_bytes() == content
@@ -256,11 +256,11 @@ def damaged() -> dict:
 @pytest.mark.parametrize("kind", damaged())
 def test_a_damaged_checkpoint_is_refused_and_kept(kind, data, tmp_path):
     path = tmp_path / "c.npz"
-    fuse(data, RUNS["unregularized"], 2, 0, progress=False, checkpoint=path)
+    fuse(data, RUNS["unregularized"], 2, 0.0, progress=False, checkpoint=path)
     content = damaged()[kind](path.read_bytes(), *state_of(path))
     path.write_bytes(content)
     with pytest.raises(FileError, match="expected a checkpoint") as caught:
-        fuse(data, RUNS["unregularized"], 4, 0, progress=False, checkpoint=path)
+        fuse(data, RUNS["unregularized"], 4, 0.0, progress=False, checkpoint=path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content

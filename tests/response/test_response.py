@@ -97,7 +97,7 @@ def test_response_is_the_model(assert_dot, apply, case, dense):
         assert_dot(response.operator, np.float64)
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(case=arguments(), dense=st.booleans())
 def test_dot_in_single_precision(assert_dot, case, dense):
     shape, kernels = case
@@ -106,7 +106,7 @@ def test_dot_in_single_precision(assert_dot, case, dense):
         assert_dot(Response.from_kernels(shape, **kernels).operator, np.float32)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(case=arguments(), rank=st.integers(1, 3))
 def test_restricted_is_the_response_of_the_combined_spectra(assert_dot, apply, case, rank):
     shape, kernels = case
@@ -201,7 +201,6 @@ def test_numpy_in_both_directions():
     cube, counts = np.ones((4, 3, 3)), np.ones((2, 3, 3), int)
     assert response.mv(cube).shape == (2, 3, 3)
     assert response.T.mv(counts).shape == (4, 3, 3)
-    assert response.T.T.mv(cube).shape == (2, 3, 3)
     assert response.mv(cube).dtype == response.T.mv(counts).dtype == np.float32
     dot = float((np.asarray(response.mv(cube)) * counts).sum() - (cube * np.asarray(response.T.mv(counts))).sum())
     assert abs(dot) < 1e-5
