@@ -80,12 +80,11 @@ def fuse(
         of range.
     """
     datasets = list(datasets)
-    stopping = Stopping(max_iterations, tolerance, False)
     prior = DEFAULT_PRIOR if prior is None else prior
     grid = _require_one_grid(datasets)
+    stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
-    stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
     solver, problem = assemble(datasets, prior)
     names = [dataset.name for dataset in datasets]
     with ProgressBar(names, max_iterations, shown=progress) as bar:

@@ -186,7 +186,7 @@ class LowRankSobolev(PrincipalPrior):
         Use `variance_k`; otherwise all components have the weight of the first.
     """
 
-    strength: float = 0.03
+    strength: float = 0.01
     rank: int | None = None
     component_weighted: bool = True
 

@@ -168,12 +168,10 @@ def minimise(
             for observer in observers:
                 observer(record)
             if stopping.at_noise:
-                if record.iteration % EXPECT_EVERY == 1 or EXPECT_EVERY == 1:
+                if record.iteration % EXPECT_EVERY == 1 or sum(record.cstat) <= goal:
                     goal = _expected(solver, problem, state)
                 if sum(record.cstat) <= goal:
-                    goal = _expected(solver, problem, state)
-                    if sum(record.cstat) <= goal:
-                        status = Status.NOISE_REACHED
+                    status = Status.NOISE_REACHED
             status = status or _finished(history, stopping, score.perfect_fit)
             if checkpoint is not None:
                 checkpoint.offer(state, history)

@@ -17,7 +17,7 @@ from hifred.response.response import Restricted
 from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
 
 # The barrier adds this fraction of the counts, spread like the rank-one model.
-BARRIER = 2e-4
+BARRIER = 1e-3
 # How far towards the boundary of the cone one step may go, in each pixel.
 TO_BOUNDARY = 0.9
 CG_STEPS, CG_TOLERANCE = 30, 0.05
@@ -68,7 +68,7 @@ class NewtonState(State):
 class Newton(Solver[SubspaceProblem, NewtonState]):
     """`minimise D(V w) + phi(w) - sum b log(G w)` by preconditioned Newton-CG with a backtracking line search.
 
-    The logarithmic barrier keeps every voxel of the cube positive: it acts as two photons in ten thousand added in the
+    The logarithmic barrier keeps every voxel of the cube positive: it acts as a thousandth of the counts added in the
     shape of the rank-one model. The cone is a product over pixels, so each pixel's step is cut on its own where it
     would leave the cone; without that the tightest voxel holds back all others. The data term's curvature is the true
     one, `n / mu^2`; conjugate gradients are preconditioned by that of each pixel's own maps (r x r blocks).
