@@ -1,6 +1,8 @@
 """FITS files, read with every fault named and written whole or not at all."""
 
+import gzip
 import hashlib
+import io
 import os
 import stat
 import tempfile
@@ -61,8 +63,11 @@ def replacing(path: str | os.PathLike):
 def write(path: str | os.PathLike, hdus: list, *, overwrite: bool) -> None:
     """Write HDUs to `path` with checksums, through a temporary file and a rename."""
     path = require_writable(path, overwrite=overwrite)
-    with replacing(path) as part, open(part, "wb") as stream:
-        fits.HDUList(hdus).writeto(stream, checksum=True)
+    try:
+        with replacing(path) as part, open(part, "wb") as stream:
+            fits.HDUList(hdus).writeto(stream, checksum=True)
+    except OSError as error:
+        raise FileError(f"{path}: could not be written ({error.strerror or error})") from error
 
 
 class FitsFile:
@@ -82,14 +87,16 @@ class FitsFile:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileError(f"{self.path}: no such file")
+            found = "found a directory" if self.path.is_dir() else "no such file"
+            raise FileError(f"{self.path}: expected a FITS file, {found}")
         try:
+            content = self.path.read_bytes()
+            content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                with fits.open(self.path, memmap=False, checksum=True, lazy_load_hdus=False) as hdus:
-                    for hdu in hdus:
-                        _ = hdu.data
-                    self.hdus = hdus
+                self.hdus = fits.open(io.BytesIO(content), memmap=False, checksum=True, lazy_load_hdus=False)
+                for hdu in self.hdus:
+                    _ = hdu.data
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise FileError(f"{self.path}: expected a complete FITS file, found: {reason}") from error

@@ -1,11 +1,26 @@
 """The frame in which the answer lives: energy bins and sky pixels."""
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
+
+
+def whole_numbers(name: str, values) -> tuple[int, ...]:
+    """Sizes as a tuple of int.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not a whole number.
+    """
+    try:
+        return tuple(operator.index(n) for n in values)
+    except TypeError:
+        raise ValueError(f"{name}: expected whole numbers, found {values!r}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +60,7 @@ class CubeGrid:
             )
         if edges[0] <= 0:
             raise ValueError(f"energy_edges: expected positive energies in keV, found {edges[0]}")
-        sides = tuple(int(n) for n in shape)
+        sides = whole_numbers("shape", shape)
         if len(sides) != 2 or min(sides) < 1:
             raise ValueError(f"shape: expected two positive numbers of pixels (ny, nx), found {shape}")
         size = float(pixel_size)

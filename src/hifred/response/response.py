@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import DTypeLike
 
+from hifred.grid import whole_numbers
 from hifred.response.energy import (
     EnergyMatrix,
     convolution_matrix,
@@ -51,6 +52,8 @@ class Response:
         Area, redistribution and energy sums without the sky part: the response of an extended, even sky.
     sky : LinearOperator
         PSF and block sums alone, on cubes of `L` energies.
+    dtype : numpy.dtype
+        Precision of the operator.
     energy_blur, sky_blur : float
         How many energy bins, and sky pixels along one axis, the instrument cannot tell apart: `sum / diagonal` of
         the autocorrelation of the response, averaged. 1 for an ideal instrument.
@@ -60,17 +63,18 @@ class Response:
     spectral: sp.csr_array
     sky: LinearOperator
     kernels: Kernels
+    dtype: np.dtype
     energy_blur: float = field(repr=False)
     sky_blur: float = field(repr=False)
 
     @classmethod
     def from_kernels(
         cls,
-        grid_shape: Sequence[int],
+        grid_shape: Sequence,
         psf=None,
         lsf=None,
         area=None,
-        rebin: Sequence[int] = (1, 1, 1),
+        rebin: Sequence = (1, 1, 1),
         boundary: str = "zero",
         *,
         normalize: bool = True,
@@ -111,6 +115,8 @@ class Response:
         """
         shape = _grid_shape(grid_shape)
         dtype = np.dtype(dtype)
+        if not np.issubdtype(dtype, np.floating):
+            raise ValueError(f"dtype: expected float32 or float64, found {dtype}")
         if jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise ValueError(f"dtype: expected a precision that JAX is set to, found {dtype} without the x64 mode")
         if boundary not in BOUNDARIES:
@@ -133,15 +139,9 @@ class Response:
         return self.operator.out_shape
 
     @property
-    def dtype(self) -> np.dtype:
-        """Precision of the operator."""
-        leaves = [leaf for leaf in jax.tree.leaves(self.operator) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-        return np.dtype(leaves[0].dtype) if leaves else np.dtype(np.float32)
-
-    @property
     def T(self) -> LinearOperator:
         """The exact transpose, from data to sky cube."""
-        return _Checked(self.operator.T, "response.T.mv")
+        return _Checked(self.operator.T, "response.T.mv", self.dtype)
 
     def mv(self, cube):
         """Expected counts, without background.
@@ -160,7 +160,7 @@ class Response:
         ValueError
             If the shape is not that of the grid.
         """
-        return _Checked(self.operator, "response.mv").mv(cube)
+        return _Checked(self.operator, "response.mv", self.dtype).mv(cube)
 
     def restricted(self, basis: np.ndarray) -> "Restricted":
         """Return the response to cubes `z = V w`, without forming the cube where the sky part allows it.
@@ -201,6 +201,7 @@ class _Checked(LinearOperator):
 
     operator: LinearOperator
     name: str
+    dtype: np.dtype
 
     @property
     def in_shape(self) -> Shape:
@@ -214,9 +215,7 @@ class _Checked(LinearOperator):
         cube = jnp.asarray(cube)
         if cube.shape != self.in_shape:
             raise ValueError(f"{self.name}: expected an array of shape {self.in_shape}, found {cube.shape}")
-        leaves = [leaf.dtype for leaf in jax.tree.leaves(self.operator) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-        dtype = leaves[0] if leaves else jnp.promote_types(cube.dtype, jnp.float32)
-        return self.operator.mv(cube.astype(dtype))
+        return self.operator.mv(cube.astype(self.dtype))
 
 
 class Restricted(LinearOperator):
@@ -296,7 +295,7 @@ def _assemble(kernels: Kernels, dtype: np.dtype) -> Response:
         parts.append(Diagonal(jnp.asarray(area, dtype), shape))
     parts = [part for part in parts if not isinstance(part, Identity)] or [Identity(shape)]
     operator = parts[0] if len(parts) == 1 else Composition(tuple(parts))
-    return Response(operator, spectral, sky, kernels, _energy_blur(redistribution), _sky_blur(kernels))
+    return Response(operator, spectral, sky, kernels, dtype, _energy_blur(redistribution), _sky_blur(kernels))
 
 
 def _energy_blur(matrix: sp.csr_array) -> float:
@@ -320,14 +319,15 @@ def _sky_blur(kernels: Kernels) -> float:
 
 
 def _grid_shape(grid_shape) -> Shape:
-    shape = tuple(int(n) for n in grid_shape)
+    shape = whole_numbers("grid_shape", grid_shape)
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"grid_shape: expected three positive sizes (energy, y, x), found {tuple(grid_shape)}")
     return shape
 
 
 def _kernel(name: str, values, dimensions: tuple[int, ...], expected: str) -> np.ndarray:
-    values = np.asarray(values, dtype=float)
+    values = np.array(values, dtype=float)
+    values.flags.writeable = False
     if values.ndim not in dimensions:
         raise ValueError(f"{name}: expected {expected}, found an array of shape {values.shape}")
     if not np.all(np.isfinite(values)) or np.any(values < 0):
@@ -375,7 +375,7 @@ def _area(area, shape: Shape) -> np.ndarray | None:
 
 
 def _rebin(rebin, shape: Shape) -> tuple[int, int, int]:
-    factors = tuple(int(n) for n in rebin)
+    factors = whole_numbers("rebin", rebin)
     if len(factors) != 3 or min(factors) < 1:
         raise ValueError(f"rebin: expected three positive integers (energy, y, x), found {tuple(rebin)}")
     for axis, size, factor in zip(("energy", "y", "x"), shape, factors, strict=True):

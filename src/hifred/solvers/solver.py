@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ class State(eqx.Module):
     progress: Progress
 
 
+@runtime_checkable
 class Problem(Protocol):
     """What every problem has."""
 
