@@ -2,7 +2,7 @@
 
 import importlib.metadata
 
-from hifred import priors
+from hifred import metrics, priors, simulate
 from hifred.cube import FusedCube
 from hifred.data import Dataset
 from hifred.fusion import fuse
@@ -11,4 +11,4 @@ from hifred.response import Response
 
 __version__ = importlib.metadata.version("hifred")
 
-__all__ = ["CubeGrid", "Dataset", "FusedCube", "Response", "fuse", "priors"]
+__all__ = ["CubeGrid", "Dataset", "FusedCube", "Response", "fuse", "metrics", "priors", "simulate"]

@@ -1,0 +1,76 @@
+"""Maps of what the gas is like, weighted by the light it sends."""
+
+import numpy as np
+
+from hifred.simulate.plasma import ELEMENTS, Plasma
+from hifred.simulate.projection import sky_shape
+
+
+def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_density=0.0):
+    """Mean velocity, temperature and abundances of each line of sight.
+
+    `sum_cells w q / sum_cells w`, with the weight `w` the photons that the cell sends in the band after
+    absorption.
+
+    Parameters
+    ----------
+    gases : sequence of Gas
+        All the gas in the box.
+    energy_edges, cells_per_pixel, plasma, column_density
+        As in `hifred.simulate.projection.project`.
+
+    Returns
+    -------
+    dict
+        `"velocity"` and `"velocity_spread"` (km/s), `"temperature"` (keV), each a (y, x) array, and
+        `"abundances"`, a dict of (y, x) arrays by element, relative to solar. Where nothing shines the value
+        is nan.
+    """
+    plasma = Plasma.load() if plasma is None else plasma
+    edges = np.asarray(energy_edges, dtype=np.float64)
+    band = _band_emissivity(plasma, edges, column_density)
+    sums = dict.fromkeys(("weight", "velocity", "square", "temperature", *ELEMENTS[1:]), 0.0)
+    for gas in gases:
+        lower, above = plasma.temperature_weights(
+            np.clip(gas.temperature, plasma.temperatures[0], plasma.temperatures[-1])
+        )
+        elements = {element: np.asarray(gas.abundances.get(element, 1.0)) for element in ELEMENTS}
+        light = sum(
+            a * (band[lower, i] * (1 - above) + band[lower + 1, i] * above)
+            for i, a in enumerate(elements.values())
+        )
+        light = light * gas.emission_measure
+        shape = (len(light), *np.ravel([(n, cells_per_pixel) for n in sky_shape(gas, cells_per_pixel)]))
+
+        def on_sky(values, shape=shape):
+            return values.reshape(shape).sum(axis=(0, 2, 4))
+
+        square = gas.velocity**2 + gas.broadening**2
+        quantities = {
+            "weight": 1.0,
+            "velocity": gas.velocity,
+            "square": square,
+            "temperature": gas.temperature,
+            **elements,
+        }
+        for name in sums:
+            sums[name] = sums[name] + on_sky(light * quantities[name])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        maps = {
+            name: np.where(sums["weight"] > 0, total / sums["weight"], np.nan) for name, total in sums.items()
+        }
+    spread = np.sqrt(np.maximum(maps["square"] - maps["velocity"] ** 2, 0))
+    abundances = {element: maps[element] for element in ELEMENTS[1:]}
+    return {
+        "velocity": maps["velocity"],
+        "velocity_spread": spread,
+        "temperature": maps["temperature"],
+        "abundances": abundances,
+    }
+
+
+def _band_emissivity(plasma, edges, column_density):
+    """Photon cm3 / s in the band behind the absorber, (temperature, element)."""
+    coarse = np.linspace(edges[0], edges[-1], 201)
+    passed = plasma.transmission((coarse[1:] + coarse[:-1]) / 2, column_density)
+    return np.stack([plasma.element_spectra(coarse, row) @ passed for row in range(len(plasma.temperatures))])
