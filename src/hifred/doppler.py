@@ -29,9 +29,7 @@ def energy_factor(velocity_km_s):
     """
     beta = np.asarray(velocity_km_s, dtype=np.float64) / SPEED_OF_LIGHT
     if np.any(np.abs(beta) >= 1):
-        raise ValueError(
-            f"velocity_km_s must be below the speed of light, found {np.max(np.abs(beta)):.3g} of it"
-        )
+        raise ValueError(f"velocity_km_s must be below the speed of light, found {np.max(np.abs(beta)):.3g} of it")
     return np.sqrt((1 - beta) / (1 + beta))
 
 

@@ -115,8 +115,12 @@ def _subspace_problem(
     """Data terms on the maps of the principal spectra of the data set with the sharpest energies."""
     sharpest = min(range(len(datasets)), key=lambda k: datasets[k].response.energy_blur)
     basis = prior.basis(terms[sharpest], datasets[sharpest].response, start)
+    # Maps of about 1, whatever the units of the cube: the squares of faint ones would leave the range of float32.
+    unit = float(start.image.mean())
+    cube = start.cube
+    start = RankOne(start.spectrum, start.image / unit)
     restricted = [
-        PoissonTerm(dataset.response.restricted(basis.spectra), term.counts, term.background, term.mask)
+        PoissonTerm(dataset.response.restricted(unit * basis.spectra), term.counts, term.background, term.mask)
         for dataset, term in zip(datasets, terms, strict=True)
     ]
     dtype = start.image.dtype
@@ -124,8 +128,8 @@ def _subspace_problem(
     penalty = prior.prepare(restricted, start, basis)
     maps = jnp.zeros((basis.variance.size, *start.image.shape), dtype).at[0].set(start.image)
     return SubspaceProblem(
-        tuple(restricted), jnp.asarray(basis.mean, dtype), jnp.asarray(basis.shapes, dtype),
-        BARRIER * sensitivity * start.cube, penalty, maps,
+        tuple(restricted), jnp.asarray(unit * basis.mean, dtype), jnp.asarray(basis.shapes, dtype),
+        BARRIER * sensitivity * cube, penalty, maps,
     )  # fmt: skip
 
 

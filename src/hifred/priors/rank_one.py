@@ -13,6 +13,8 @@ from hifred.poisson import PoissonTerm
 from hifred.response.operator import Cube
 
 PASSES = 12
+# A start well inside the positive cone: no energy and no pixel below this fraction of the mean.
+LEAST = 1e-3
 
 
 class RankOne(eqx.Module):
@@ -71,4 +73,7 @@ def rank_one(terms: Sequence[PoissonTerm]) -> RankOne:
         )
         return RankOne(spectrum / spectrum.sum(), image * spectrum.sum())
 
-    return jax.lax.fori_loop(0, PASSES // 2, two_passes, RankOne(spectrum, image))
+    model = jax.lax.fori_loop(0, PASSES // 2, two_passes, RankOne(spectrum, image))
+    return RankOne(
+        jnp.maximum(model.spectrum, LEAST * model.spectrum.mean()), jnp.maximum(model.image, LEAST * model.image.mean())
+    )

@@ -84,11 +84,7 @@ def cluster(model, pixels, cells_per_pixel=2, seed=0):
     beta_model = model.core_density * (1 + (r / model.core_radius) ** 2) ** (-1.5 * model.beta)
     density = beta_model * (1 + model.sloshing * spiral)
     squared = (r / model.cool_radius) ** 2
-    kT = (
-        (model.outer_temperature * squared + model.core_temperature)
-        / (squared + 1)
-        / (1 + model.sloshing * spiral)
-    )
+    kT = (model.outer_temperature * squared + model.core_temperature) / (squared + 1) / (1 + model.sloshing * spiral)
     # Sloshing carries the metals of the core outwards, with the cold gas.
     mixing = squared * np.exp(-0.8 * spiral)
     metals = (model.outer_abundance * mixing + model.core_abundance) / (mixing + 1)
@@ -110,9 +106,7 @@ def _sloshing(model, rng, z, y, x):
     radius = np.sqrt(u**2 + v**2) + 1e-3
     phase = np.arctan2(v, u) - 3.0 * np.log(radius / model.core_radius)
     envelope = (
-        np.exp(-((height / (1.2 * model.core_radius)) ** 2))
-        * radius**2
-        / (radius**2 + (0.3 * model.core_radius) ** 2)
+        np.exp(-((height / (1.2 * model.core_radius)) ** 2)) * radius**2 / (radius**2 + (0.3 * model.core_radius) ** 2)
     )
     spiral = np.cos(phase) * envelope
     speed = model.sloshing_speed * envelope * (0.6 + 0.4 * np.cos(phase))

@@ -36,8 +36,7 @@ def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_dens
         )
         elements = {element: np.asarray(gas.abundances.get(element, 1.0)) for element in ELEMENTS}
         light = sum(
-            a * (band[lower, i] * (1 - above) + band[lower + 1, i] * above)
-            for i, a in enumerate(elements.values())
+            a * (band[lower, i] * (1 - above) + band[lower + 1, i] * above) for i, a in enumerate(elements.values())
         )
         light = light * gas.emission_measure
         shape = (len(light), *np.ravel([(n, cells_per_pixel) for n in sky_shape(gas, cells_per_pixel)]))
@@ -56,9 +55,7 @@ def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_dens
         for name in sums:
             sums[name] = sums[name] + on_sky(light * quantities[name])
     with np.errstate(invalid="ignore", divide="ignore"):
-        maps = {
-            name: np.where(sums["weight"] > 0, total / sums["weight"], np.nan) for name, total in sums.items()
-        }
+        maps = {name: np.where(sums["weight"] > 0, total / sums["weight"], np.nan) for name, total in sums.items()}
     spread = np.sqrt(np.maximum(maps["square"] - maps["velocity"] ** 2, 0))
     abundances = {element: maps[element] for element in ELEMENTS[1:]}
     return {

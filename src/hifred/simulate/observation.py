@@ -96,9 +96,7 @@ def draw_counts(expected, seed):
     """
     expected = np.asarray(expected, dtype=np.float64)
     if not np.all(np.isfinite(expected) & (expected >= 0)):
-        raise ValueError(
-            f"expected counts must be finite and not negative, found a minimum of {np.min(expected)}"
-        )
+        raise ValueError(f"expected counts must be finite and not negative, found a minimum of {np.min(expected)}")
     mantissa, exponent = np.frexp(expected)
     rounded = np.ldexp(np.rint(mantissa * 2.0**MANTISSA_BITS), exponent - MANTISSA_BITS)
     return np.random.default_rng(seed).poisson(rounded).astype(np.int32)
@@ -129,9 +127,7 @@ def _blur_matrix(psf, ny, nx):
     """Image of a point in each pixel, (y x, y, x)."""
     rows = np.arange(ny) - np.arange(ny)[:, None] + psf.shape[0] // 2
     columns = np.arange(nx) - np.arange(nx)[:, None] + psf.shape[1] // 2
-    spots = np.take(
-        np.take(psf, rows, axis=0, mode="clip"), columns, axis=2, mode="clip"
-    )  # (from y, y, from x, x)
+    spots = np.take(np.take(psf, rows, axis=0, mode="clip"), columns, axis=2, mode="clip")  # (from y, y, from x, x)
     spots = np.where(((rows >= 0) & (rows < psf.shape[0]))[:, :, None, None], spots, 0.0)
     spots = np.where((columns >= 0) & (columns < psf.shape[1]), spots, 0.0)
     return spots.transpose(0, 2, 1, 3).reshape(ny * nx, ny, nx)

@@ -131,9 +131,7 @@ class Plasma:
             raise ValueError(
                 f"kT must be within {low:.4g} and {high:.4g} keV, found {np.min(kT):.4g} to {np.max(kT):.4g}"
             )
-        lower = np.clip(
-            np.searchsorted(self.temperatures, kT, side="right") - 1, 0, len(self.temperatures) - 2
-        )
+        lower = np.clip(np.searchsorted(self.temperatures, kT, side="right") - 1, 0, len(self.temperatures) - 2)
         log = np.log(self.temperatures)
         return lower, (np.log(kT) - log[lower]) / (log[lower + 1] - log[lower])
 
@@ -198,9 +196,7 @@ class Plasma:
         total = np.zeros(len(energy_edges) - 1)
         for row, share in ((lower, 1 - above), (lower + 1, above)):
             if share > 0:
-                total += share * (
-                    weights @ self.element_spectra(energy_edges, row, velocity_km_s, broadening_km_s)
-                )
+                total += share * (weights @ self.element_spectra(energy_edges, row, velocity_km_s, broadening_km_s))
         return total
 
     def transmission(self, energy, column_density):
@@ -218,9 +214,7 @@ class Plasma:
         array
             Between 0 and 1, shape of `energy`.
         """
-        sigma = np.exp(
-            np.interp(np.log(energy), np.log(self.absorption_energy), np.log(self.absorption_cross_section))
-        )
+        sigma = np.exp(np.interp(np.log(energy), np.log(self.absorption_energy), np.log(self.absorption_cross_section)))
         return np.exp(-column_density * sigma)
 
     def _check_edges(self, edges):
@@ -229,8 +223,7 @@ class Plasma:
             raise ValueError("energy_edges must be a one-dimensional ascending array of at least two edges")
         if edges[0] < low or edges[-1] > high:
             raise ValueError(
-                f"energy_edges at rest must be within {low} and {high} keV, "
-                f"found {edges[0]:.4g} to {edges[-1]:.4g}"
+                f"energy_edges at rest must be within {low} and {high} keV, found {edges[0]:.4g} to {edges[-1]:.4g}"
             )
 
     def _continuum(self, edges, row, broadening_km_s):

@@ -44,16 +44,12 @@ class Gas:
         named |= {f"abundances[{k!r}]": v for k, v in self.abundances.items() if np.ndim(v)}
         for name, array in named.items():
             if np.shape(array) != shape:
-                raise ValueError(
-                    f"{name} must have the shape of emission_measure {shape}, found {np.shape(array)}"
-                )
+                raise ValueError(f"{name} must have the shape of emission_measure {shape}, found {np.shape(array)}")
         if not self.broadening > 0:
             raise ValueError(f"broadening must be above 0 km/s, found {self.broadening}")
         unknown = set(self.abundances) - set(ELEMENTS[1:])
         if unknown:
-            raise ValueError(
-                f"abundances may name {', '.join(ELEMENTS[1:])}, found {', '.join(sorted(unknown))}"
-            )
+            raise ValueError(f"abundances may name {', '.join(ELEMENTS[1:])}, found {', '.join(sorted(unknown))}")
 
 
 def project(gas, energy_edges, cells_per_pixel, plasma=None, column_density=0.0, velocity_step=0.4):

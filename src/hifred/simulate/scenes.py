@@ -181,9 +181,7 @@ def scene(name, seed=0, counts=None):
     grid = CubeGrid(plan.energy_edges, shape=values.shape[1:], pixel_size=plan.pixel_size, center=plan.center)
     truth = Truth(values, grid, **weighted_maps(plan.gases, *frame, column_density=plan.column_density))
     seeds = [(seed, index) for index in range(1, len(plan.cameras) + 1)]
-    datasets = tuple(
-        _observe(camera, truth, counts, s) for camera, s in zip(plan.cameras, seeds, strict=True)
-    )
+    datasets = tuple(_observe(camera, truth, counts, s) for camera, s in zip(plan.cameras, seeds, strict=True))
     return Scene(name, description, truth, datasets, grid)
 
 

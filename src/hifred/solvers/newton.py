@@ -22,6 +22,8 @@ BARRIER = 1e-3
 TO_BOUNDARY = 0.9
 CG_STEPS, CG_TOLERANCE = 30, 0.05
 HALVINGS = 20
+# Part of its promise that a cut Newton step has to keep.
+SHARE = 0.1
 
 
 class SubspaceProblem(eqx.Module):
@@ -112,11 +114,18 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
         def precondition(direction):
             return jnp.einsum("klyx,lyx->kyx", inverse, direction)
 
-        direction, _ = cg(hessian, -gradient, M=precondition, tol=CG_TOLERANCE, maxiter=CG_STEPS)
-        direction = within_cone(direction, relative, problem.relative(direction), gradient)
-        slope = (gradient * direction).sum()
-        new = self._line_search(problem, maps, direction, models, relative, slope)
-        return NewtonState(self._progress(problem, new, -0.5 * slope), new)
+        newton, _ = cg(hessian, -gradient, M=precondition, tol=CG_TOLERANCE, maxiter=CG_STEPS)
+        decrement = -0.5 * (gradient * newton).sum()
+        # Cut pixel by pixel, the Newton step may point uphill; each pixel's own Newton step does not.
+        direction = within_cone(newton, relative, problem.relative(newton))
+        own = -precondition(gradient)
+        direction = jnp.where(
+            (gradient * direction).sum() < -SHARE * decrement,
+            direction,
+            within_cone(own, relative, problem.relative(own)),
+        )
+        new = self._line_search(problem, maps, direction, models, relative, (gradient * direction).sum())
+        return NewtonState(self._progress(problem, new, decrement), new)
 
     def _line_search(self, problem, maps, direction, models, relative, slope) -> Cube:
         """Halve the step until the objective falls as it should; stay where no step does."""
@@ -180,10 +189,7 @@ def invert_blocks(blocks: Float[Array, "k l y x"], diagonal: Cube) -> Float[Arra
     return jnp.moveaxis(inverse, (2, 3), (0, 1))
 
 
-def within_cone(direction: Cube, relative: Cube, along: Cube, gradient: Cube) -> Cube:
-    """Cut each pixel's step where it would leave the cone; all by the same where that is no longer downhill."""
+def within_cone(direction: Cube, relative: Cube, along: Cube) -> Cube:
+    """Cut each pixel's step where it would leave the cone."""
     room = jnp.min(jnp.where(along < 0, relative / jnp.where(along < 0, -along, 1), jnp.inf), axis=0)
-    share = jnp.minimum(1.0, TO_BOUNDARY * room)
-    cut = direction * share
-    downhill = (gradient * cut).sum() < 0
-    return jnp.where(downhill, cut, direction * share.min())
+    return direction * jnp.minimum(1.0, TO_BOUNDARY * room)
