@@ -14,7 +14,7 @@ from hifred.response.operator import Cube
 
 PASSES = 12
 # A start well inside the positive cone: no energy and no pixel below this fraction of the mean.
-LEAST = 1e-3
+LEAST = 1e-6
 
 
 class RankOne(eqx.Module):

@@ -15,6 +15,8 @@ from hifred.solvers.solver import Problem, Solver, State
 
 # Iterations in a row that must change little before a run counts as converged.
 PATIENCE = 3
+# A promise may be this many times the tolerance: steps cut at the edge of the positive cone keep only part of it.
+PROMISE = 10
 # Iterations between looks at the C-stat that is expected.
 EXPECT_EVERY = 5
 
@@ -43,7 +45,7 @@ class Stopping:
         Largest number of iterations.
     tolerance : float
         Converged when, for three iterations in a row, the objective falls by less than this fraction of itself (counted
-        from the perfect fit) and so does the decrease that the last step promised.
+        from the perfect fit), and the decrease that the last step promised is below ten times it.
     at_noise : bool
         End as soon as the C-stat falls to its expectation.
     """
@@ -205,6 +207,6 @@ def _finished(history: list[Record], stopping: Stopping, perfect_fit: float) -> 
         recent = history[-PATIENCE - 1 :]
         scale = max(abs(last.objective - perfect_fit), 1.0)
         falls = [a.objective - b.objective for a, b in pairwise(recent)]
-        if max(falls) <= stopping.tolerance * scale and last.residual <= stopping.tolerance:
+        if max(falls) <= stopping.tolerance * scale and last.residual <= PROMISE * stopping.tolerance:
             return Status.CONVERGED
     return Status.MAX_ITERATIONS if last.iteration >= stopping.max_iterations else None

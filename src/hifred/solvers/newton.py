@@ -22,8 +22,6 @@ BARRIER = 1e-3
 TO_BOUNDARY = 0.9
 CG_STEPS, CG_TOLERANCE = 30, 0.05
 HALVINGS = 20
-# Part of its promise that a cut Newton step has to keep.
-SHARE = 0.1
 
 
 class SubspaceProblem(eqx.Module):
@@ -120,7 +118,7 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
         direction = within_cone(newton, relative, problem.relative(newton))
         own = -precondition(gradient)
         direction = jnp.where(
-            (gradient * direction).sum() < -SHARE * decrement,
+            (gradient * direction).sum() < 0,
             direction,
             within_cone(own, relative, problem.relative(own)),
         )
