@@ -1,10 +1,10 @@
 """What an instrument saw: counts with the response, background and mask that explain them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hifred.grid import CubeGrid
 from hifred.poisson import PoissonTerm, expected_cstat, half_deviance
@@ -45,10 +45,10 @@ class Dataset:
 
     def __init__(
         self,
-        counts: ArrayLike,
+        counts: Any,
         response: Response,
-        background: ArrayLike = 0.0,
-        mask: ArrayLike | None = None,
+        background: Any = 0.0,
+        mask: Any = None,
         name: str = "xmm",
         grid: CubeGrid | None = None,
     ):
@@ -66,7 +66,7 @@ class Dataset:
                 f"{name}: background: expected a number or shape {shape}, found {background.shape}"
             ) from None
         _require_counts(f"{name}: background", background)
-        mask = np.ones(shape, bool) if mask is None else np.asarray(mask)
+        mask = np.ones(shape, bool) if mask is None else np.array(mask)
         if mask.shape != shape or mask.dtype != bool:
             raise ValueError(f"{name}: mask: expected bool of shape {shape}, found {mask.dtype} of {mask.shape}")
         if not mask.any():

@@ -58,7 +58,7 @@ def rank_one(terms: Sequence[PoissonTerm]) -> RankOne:
 
     def ratio(total, expected):
         floor = 1e-6 * expected.max()
-        return jnp.where(expected > floor, jnp.maximum(total, 1e-6 * expected) / jnp.maximum(expected, floor), 1)
+        return jnp.where(expected > floor, jnp.maximum(total, 1e-3 * expected) / jnp.maximum(expected, floor), 1)
 
     def two_passes(_, model: RankOne) -> RankOne:
         back = reduce(add, [term.back_ratio(term.predict(model.cube)) for term in terms])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hifred.poisson import PoissonTerm
-from hifred.response.operator import Counts, Cube
+from hifred.response.operator import Cube
 from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
 
 # Bounds of the factor by which extrapolation may change a voxel, and of its exponent.
@@ -46,7 +46,7 @@ class EMState(State):
 
     cube: Cube
     image: Cube
-    models: tuple[Counts, ...]
+    models: tuple[Array, ...]
     momentum: Float[Array, ""]
 
 

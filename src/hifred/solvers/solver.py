@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hifred.poisson import PoissonTerm
-from hifred.response.operator import Counts, Cube
+from hifred.response.operator import Cube
 
 
 class Progress(eqx.Module):
@@ -25,7 +25,7 @@ class Progress(eqx.Module):
         Decrease of the objective that the quadratic model of the last step promised: zero at the minimum.
     """
 
-    half_cstat: tuple[Float[Array, " channel"], ...]
+    half_cstat: tuple[Array, ...]
     penalty: Float[Array, ""]
     decrement: Float[Array, ""]
 
@@ -66,12 +66,12 @@ class Solver(eqx.Module, Generic[P, S]):
         """The sky cube of a state, never negative."""
 
 
-def half_cstats(terms: Sequence[PoissonTerm], models: Sequence[Counts]) -> tuple[Float[Array, " channel"], ...]:
+def half_cstats(terms: Sequence[PoissonTerm], models: Sequence[Array]) -> tuple[Array, ...]:
     """Half the C-stat by channel of each data set."""
     return tuple(term.half_cstat(model) for term, model in zip(terms, models, strict=True))
 
 
-def change(terms: Sequence[PoissonTerm], models: Sequence[Counts], new: Sequence[Counts]) -> Float[Array, ""]:
+def change(terms: Sequence[PoissonTerm], models: Sequence[Array], new: Sequence[Array]) -> Float[Array, ""]:
     """Change of the whole data term from one set of models to another."""
     changes = [term.change(a, b) for term, a, b in zip(terms, models, new, strict=True)]
     return jnp.stack(changes).sum()
