@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -74,7 +75,14 @@ cli.main()
 
 def start(*arguments, cwd) -> subprocess.Popen:
     command = [sys.executable, "-c", SLOW, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Compiled as in this process, so that both runs round alike.
+    environment = {
+        **os.environ,
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": str(int(jax.config.read("jax_disable_most_optimizations"))),
+    }
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
 
 
 def wait_for_iteration(number: int, path: Path, process: subprocess.Popen) -> None:

@@ -226,8 +226,8 @@ def test_a_band_of_a_cube_without_energies_is_refused():
 
 
 def broken(path, change):
-    with fits.open(path, memmap=False) as hdus:
-        hdus = fits.HDUList([hdu.copy() for hdu in hdus])
+    with fits.open(path, memmap=False) as whole:
+        hdus = fits.HDUList([hdu.copy() for hdu in whole])
         change(hdus)
         hdus.writeto(path, overwrite=True, checksum=True)
 

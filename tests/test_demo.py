@@ -3,9 +3,9 @@ import time
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from typer.testing import CliRunner
 
 from hifred import Dataset, FusedCube, cli, demo
-from typer.testing import CliRunner
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_its_files_can_be_read(shown):
     assert cube.values.min() >= 0
     for dataset in datasets:
         assert dataset.counts.sum() > 1e5
-        mean, variance = dataset.expected_cstat(cube.values)
+        mean, _ = dataset.expected_cstat(cube.values)
         # The demonstration shows a fit that is close to the data, if not to their noise.
         assert dataset.cstat(cube.values) < 1.5 * mean
 

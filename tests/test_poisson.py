@@ -156,19 +156,20 @@ def test_change_is_the_difference_of_values(x64):
     assert float(data.change(*models)) == pytest.approx(float(difference), rel=1e-11)
 
 
-@pytest.mark.parametrize("relative", [1e-2, 1e-4, 1e-5])
+@pytest.mark.parametrize("relative", [1e-2, 1e-4, 1e-6])
 def test_change_is_accurate_for_close_models(relative):
     """In single precision, with 1e4 counts per bin, where the difference of two sums has no digits left."""
     rng = np.random.default_rng(0)
     shape = (8, 20, 20)
     truth = 1e4 * (1 + rng.random(shape))
     counts = rng.poisson(truth).astype(np.float32)
-    model = (truth * (1 + 0.01 * rng.normal(size=shape))).astype(np.float32)
-    new = (model * (1 + relative * (counts - model) / model / 0.01)).astype(np.float32)
+    model = truth.astype(np.float32)
+    new = (truth * (1 + relative * rng.normal(size=shape))).astype(np.float32)
     data = term(counts, operator=Identity(shape), dtype=np.float32)
     before, after = model.astype(float), new.astype(float)
     expected = (after - before - counts * np.log1p((after - before) / before)).sum()
-    assert float(data.change(jnp.asarray(model), jnp.asarray(new))) == pytest.approx(expected, rel=1e-2)
+    found = float(data.change(jnp.asarray(model), jnp.asarray(new)))
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-3)
 
 
 def test_change_to_an_empty_model():
@@ -222,9 +223,9 @@ def test_expected_cstat_adds_up_and_leaves_masked_bins_out():
 
 def test_expected_cstat_of_nothing_and_next_to_nothing():
     assert expected_cstat(np.zeros(3)) == (0, 0)
-    tiny = expected_cstat(np.array([1e-12]))
-    assert 0 < tiny[0] < 1e-9
-    assert 0 < tiny[1] < 1e-9
+    mean, variance = expected_cstat(np.array([1e-12]))
+    assert mean == pytest.approx(-2e-12 * np.log(1e-12), rel=0.5)
+    assert 0 < variance < 1e-8
 
 
 def test_expected_cstat_is_that_of_mock_counts(instruments, sky, observe):

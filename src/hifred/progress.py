@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -49,4 +50,4 @@ class ProgressBar(AbstractContextManager):
         """Show one record."""
         cstat = "  ".join(f"{name} {value:.5g}" for name, value in zip(self._names, record.cstat, strict=True))
         state = f"objective {record.objective:.8g}  C-stat {cstat}"
-        self._bar.update(self._task, completed=record.iteration, state=state)
+        self._bar.update(self._task, completed=record.iteration, state=escape(state))

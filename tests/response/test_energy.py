@@ -18,7 +18,7 @@ def redistribution(channels, energies, width, seed=0):
     return sp.csr_array(np.where(inside, rng.random((channels, energies)), 0))
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     channels=st.integers(1, 20), energies=st.integers(1, 20), width=st.integers(0, 20),
     size=st.sampled_from([1, 3, 8]), sky=st.sampled_from([(1, 1), (2, 3)]), seed=st.integers(0, 99),

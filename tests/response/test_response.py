@@ -82,7 +82,7 @@ def arguments(draw):
     return shape, out
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(case=arguments(), dense=st.booleans())
 def test_response_is_the_model(assert_dot, apply, case, dense):
     shape, kernels = case
@@ -97,7 +97,7 @@ def test_response_is_the_model(assert_dot, apply, case, dense):
         assert_dot(response.operator, np.float64)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(case=arguments(), dense=st.booleans())
 def test_dot_in_single_precision(assert_dot, case, dense):
     shape, kernels = case

@@ -27,7 +27,7 @@ sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
 kernels = st.tuples(st.sampled_from([1, 3, 5, 9]), st.sampled_from([1, 3, 5, 9]))
 
 
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(sky=sizes, psf=kernels, reflect=st.booleans(), seed=st.integers(0, 99), varies=st.booleans())
 def test_fft_against_direct_convolution(assert_dot, apply, sky, psf, reflect, seed, varies):
     rng = np.random.default_rng(seed)

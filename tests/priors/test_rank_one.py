@@ -1,0 +1,66 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hifred import Dataset, Response
+from hifred.priors.rank_one import RankOne, rank_one
+
+
+def test_cube_is_the_product():
+    model = RankOne(jnp.asarray([0.25, 0.75]), jnp.asarray([[4.0, 8]]))
+    np.testing.assert_allclose(model.cube, [[[1, 2]], [[3, 6]]])
+
+
+def test_finds_a_rank_one_sky(instruments, observe):
+    shape, kernels = instruments
+    rng = np.random.default_rng(0)
+    spectrum, image = 1 + np.sin(np.arange(24) / 4), 200 * (1 + rng.random((12, 12)))
+    spectrum /= spectrum.sum()
+    cube = spectrum[:, None, None] * image
+    kernels = {name: {k: v for k, v in one.items() if k == "rebin"} for name, one in kernels.items()}
+    model = rank_one([data.term() for data in observe(cube, kernels)])
+    assert float(model.spectrum.sum()) == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(model.spectrum, spectrum, atol=0.006)
+    np.testing.assert_allclose(model.image, image, rtol=0.3)
+    assert float(model.image.sum()) == pytest.approx(image.sum(), rel=0.02)
+
+
+def test_positive_and_keeps_the_counts(instruments, sky, observe):
+    shape, kernels = instruments
+    data = observe(sky(shape), kernels)
+    model = rank_one([d.term() for d in data])
+    assert np.all(np.asarray(model.spectrum) > 0)
+    assert np.all(np.asarray(model.image) > 0)
+    predicted = sum(d.predict(model.cube).sum() for d in data)
+    assert predicted == pytest.approx(sum(d.counts.sum() for d in data), rel=0.01)
+
+
+def test_background_is_not_taken_for_sky(instruments, sky):
+    shape, kernels = instruments
+    cube = sky(shape)
+    data = []
+    for i, (name, arguments) in enumerate(kernels.items()):
+        response = Response.from_kernels(shape, **arguments)
+        background = response.mv(cube).mean()
+        data.append(Dataset(np.zeros(response.out_shape), response, float(background), name=name).sample(cube, i))
+    model = rank_one([d.term() for d in data])
+    assert float(model.cube.sum()) == pytest.approx(cube.sum(), rel=0.1)
+
+
+def test_data_without_a_photon():
+    response = Response.from_kernels((4, 3, 3), lsf=np.ones(3))
+    model = rank_one([Dataset(np.zeros((4, 3, 3)), response).term()])
+    cube = np.asarray(model.cube)
+    assert np.all(np.isfinite(cube))
+    assert np.all(cube > 0)
+    assert cube.sum() < 0.1
+
+
+def test_blind_energies_and_pixels_stay_finite():
+    area = np.ones((4, 3, 3))
+    area[0] = area[:, 1, 1] = 0
+    response = Response.from_kernels((4, 3, 3), area=area)
+    counts = np.random.default_rng(0).poisson(20 * area)
+    model = rank_one([Dataset(counts, response).term()])
+    assert np.all(np.isfinite(np.asarray(model.cube)))
+    assert np.all(np.asarray(model.cube) > 0)
