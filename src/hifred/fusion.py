@@ -57,7 +57,8 @@ def fuse(
     datasets : sequence of Dataset
         Two or more data sets of the same sky, their responses on one grid (one data set works too: deconvolution).
     prior : Prior, optional
-        What is believed of the sky; by default `LowRankSobolev()`, its strength set by the noise of the data.
+        What is believed of the sky; by default `LowRankSobolev()`: weights that scale with the data, times a
+        constant strength (see there).
     max_iterations : int
         Largest number of iterations.
     tolerance : float

@@ -46,7 +46,7 @@ class Starlet2D1D(CubePrior):
     ----------
     strength : float
         Weights in units of the noise: `lambda_ji = strength x` the standard deviation of coefficient `ji` of the
-        gradient of the data term.
+        gradient of the data term. The default is an oracle constant, chosen on the authors' toy problem by its truth.
     scales, energy_scales : int
         Numbers of scales in space and along energy.
     noise_scaled : bool

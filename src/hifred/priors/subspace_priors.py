@@ -179,7 +179,8 @@ class LowRankSobolev(PrincipalPrior):
     strength : float
         `weight_k = strength / (g^2 variance_k)`, where `g^2` is the mean squared gradient of the broad-band image and
         `variance_k` that of the component's weight relative to the mean spectrum's: at 1 this is the Gaussian prior
-        with the data's own variances.
+        with the data's own variances. The default is an oracle constant, chosen on the authors' toy problem by its
+        truth.
     rank : int, optional
         Number of component spectra, the mean included; by default those whose signal stands above the noise.
     component_weighted : bool
@@ -210,6 +211,7 @@ class LowRankStarlet(PrincipalPrior):
     ----------
     strength : float
         In units of the noise: `lambda_jk` is the standard deviation of that coefficient of the data term's gradient.
+        The default is an oracle constant, chosen on the authors' toy problem by its truth.
     rank : int, optional
         Number of component spectra, the mean included; by default those whose signal stands above the noise.
     scales : int
