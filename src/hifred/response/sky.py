@@ -9,7 +9,7 @@ from jaxtyping import Array, Complex, Float
 from hifred.response.operator import Composition, Counts, Cube, Identity, LinearOperator, Shape
 
 # Multiplications per image below which one dense matrix beats an FFT (benchmarks/bench_response.py).
-DENSE_LIMIT = 8_000_000
+DENSE_LIMIT = 2_000_000
 
 
 class SkyMatrix(LinearOperator):
