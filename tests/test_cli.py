@@ -293,8 +293,9 @@ def test_a_wrong_call_has_exit_code_2_and_says_why(arguments, hifred, tmp_path):
 
 
 def test_a_missing_input_is_refused(good, refused, tmp_path):
+    refused(["fuse", good[0], tmp_path / "absent.fits"], tmp_path / "absent.fits", "no such file")
+    refused(["info", tmp_path / "absent.fits", good[0]], tmp_path / "absent.fits", "no such file")
     for verb in ("fuse", "info"):
-        refused([verb, good[0], tmp_path / "absent.fits"], tmp_path / "absent.fits", "no such file")
         refused([verb, tmp_path], tmp_path, "directory")
 
 
@@ -312,6 +313,22 @@ def test_an_existing_output_is_kept_without_overwrite(good, refused, hifred, tmp
     assert str(output) in out
     assert FusedCube.read(output).status in out
     assert [p.name for p in tmp_path.iterdir()] == ["out.fits"]
+
+
+def test_what_is_not_a_file_is_not_replaced_by_one(good, refused, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused(["fuse", *good, "-o", pipe, "--overwrite", "--prior", "unregularized", "-q"], pipe)
+    assert pipe.is_fifo()
+
+
+def test_a_run_that_diverged_is_not_a_success(hifred, tmp_path):
+    # Counts where nothing can be expected: the likelihood of every cube is zero.
+    response = Response.from_kernels((4, 3, 2), area=[0, 1, 1, 1])
+    Dataset(np.ones((4, 3, 2)), response, name="blind").write(tmp_path / "blind.fits")
+    code, _, error = hifred("fuse", "blind.fits", "--prior", "unregularized", "-q")
+    assert code not in (0, None)
+    assert "blind" in error
 
 
 def test_an_input_is_never_the_output(good, refused, tmp_path):

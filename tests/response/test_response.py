@@ -82,7 +82,7 @@ def arguments(draw):
     return shape, out
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(case=arguments(), dense=st.booleans())
 def test_response_is_the_model(assert_dot, apply, case, dense):
     shape, kernels = case
