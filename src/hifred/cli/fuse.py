@@ -1,0 +1,60 @@
+"""The verb `fuse`: data sets in, a cube out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hifred.cli.app import INTERRUPTED
+from hifred.cli.choices import PRIORS, prior_named
+
+
+def fuse(
+    datasets: Annotated[
+        list[Path], typer.Argument(help="Data set files, as `Dataset.write` makes them.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="FITS file to write the fused cube to.")] = Path(
+        "fused.fits"
+    ),
+    prior: Annotated[str, typer.Option(help=f"One of {', '.join(PRIORS)}.")] = "low-rank-sobolev",
+    strength: Annotated[float | None, typer.Option(help="Strength of the prior; its own default if not given.")] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(help="Number of spectra of a low-rank prior; chosen from the data if not given."),
+    ] = None,
+    max_iterations: Annotated[int, typer.Option(help="Largest number of iterations.")] = 200,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative change of the objective at which the run has converged.")
+    ] = 1e-4,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File to keep the run in; if it exists, the run goes on from it.")
+    ] = None,
+    checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the checkpoint.")] = 30.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Fuse data sets into one cube.
+
+    Example: `hifred fuse xmm.fits xrism.fits -o fused.fits`
+    """
+    from hifred.data.dataset import Dataset
+    from hifred.fitsio import require_writable, sha256
+    from hifred.fusion import fuse as run
+
+    chosen = prior_named(prior, strength=strength, rank=rank)
+    require_writable(output, overwrite=overwrite)
+    data = [Dataset.read(path) for path in datasets]
+    fused = run(
+        data, chosen, max_iterations, tolerance, progress=not quiet, checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+    )  # fmt: skip
+    for entry, path in zip(fused.provenance["inputs"], datasets, strict=True):
+        entry["file"], entry["file_sha256"] = str(path), sha256(path)
+    fused.write(output, overwrite=overwrite)
+    last = fused.history[-1]
+    typer.echo(
+        f"{output}: {fused.status} after {last.iteration} iterations in {last.time:.1f} s, "
+        f"objective {last.objective:.8g}. {fused.message}"
+    )
+    if fused.status == "interrupted":
+        raise typer.Exit(INTERRUPTED)
