@@ -167,7 +167,7 @@ def test_a_checkpoint_is_written_as_often_as_asked(seconds, data, tmp_path, monk
 
     saved = []
     save = Checkpoint.save
-    monkeypatch.setattr(Checkpoint, "save", lambda self, *a: (saved.append(len(a[1])), save(self, *a))[1])
+    monkeypatch.setattr(Checkpoint, "save", lambda self, *a: (saved.append(len(a[0].history)), save(self, *a))[1])
     fuse(
         data, RUNS["unregularized"], 4, 0.0, progress=False, checkpoint=tmp_path / "c.npz", checkpoint_every=seconds
     )  # fmt: skip

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from hifred import fitsio
 from hifred.data.dataset import Dataset
-from hifred.data.grid_io import grid_hdu, grid_header, read_grid
+from hifred.data.grid_io import grid_hdu, read_grid, sky_header
 from hifred.grid import CubeGrid
 
 CONTENT = "HIFRED CUBE"
@@ -120,7 +120,7 @@ class FusedCube:
         FileError
             If the file exists and may not be overwritten, or cannot be written there.
         """
-        primary = fits.PrimaryHDU(header=grid_header(self.grid))
+        primary = fits.PrimaryHDU()
         primary.header["CONTENT"] = CONTENT
         primary.header["STATUS"] = self.status
         primary.header["MESSAGE"] = self.message
@@ -144,7 +144,7 @@ class FusedCube:
         Raises
         ------
         FileError
-            If the file is not complete FITS or lacks an extension or keyword.
+            If the file is not complete FITS, lacks an extension or keyword, or its parts do not fit together.
         """
         file = fitsio.FitsFile(path)
         if file.header(0).get("CONTENT") != CONTENT:
@@ -153,16 +153,24 @@ class FusedCube:
         values = file.data("CUBE")
         table = np.array(file.data("HISTORY"))
         history = table.astype(table.dtype.newbyteorder("=")).view(np.recarray)
-        provenance = json.loads(file.data("PROVENANCE")["JSON"][0])
+        text = file.column("PROVENANCE", "JSON")
+        try:
+            provenance = json.loads(text[0])
+        except (ValueError, IndexError) as error:
+            raise fitsio.FileError(f"{path}[PROVENANCE]: expected a JSON text, found one that is not ({error})") from error
+        grid = read_grid(file)
+        if values.ndim != 3 or (grid is not None and grid.shape != values.shape):
+            expected = "three axes (energy, y, x)" if grid is None else f"shape {grid.shape} as ENERGIES has it"
+            raise fitsio.FileError(f"{path}[CUBE]: expected {expected}, found shape {values.shape}")
         return FusedCube(
             values.astype(values.dtype.newbyteorder("=")), file.key(0, "STATUS"), file.key(0, "MESSAGE"),
-            history, read_grid(file), provenance,
+            history, grid, provenance,
         )  # fmt: skip
 
 
 def _cube_header(grid: CubeGrid | None) -> fits.Header:
     """WCS of the cube: the sky's, and the energy axis where the bins are equal."""
-    header = grid_header(grid)
+    header = sky_header(grid)
     if grid is None:
         return header
     widths = np.diff(grid.energy_edges)

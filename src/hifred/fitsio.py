@@ -13,6 +13,10 @@ from pathlib import Path
 from astropy.io import fits
 
 
+# Keyword of the primary header that lists the extensions, so that a file cut between two of them is noticed.
+CONTENTS = "EXTLIST"
+
+
 class FileError(ValueError):
     """A file that cannot be used; the message names the file, the part of it, what was expected and found."""
 
@@ -23,12 +27,14 @@ def require_writable(path: str | os.PathLike, *, overwrite: bool) -> Path:
     Raises
     ------
     FileError
-        If the file exists and `overwrite` is not set, or its directory is missing or read-only.
+        If the file exists and `overwrite` is not set, is no regular file, or its directory is missing or read-only.
     """
     path = Path(path)
     folder = path.resolve().parent
     if path.is_dir():
         raise FileError(f"{path}: expected the name of a file to write, found a directory")
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path}: expected the name of a file to write, found a device, pipe or socket")
     if path.exists() and not overwrite:
         raise FileError(f"{path}: the file exists; choose another name or allow overwriting (--overwrite)")
     if not folder.is_dir():
@@ -41,10 +47,13 @@ def require_writable(path: str | os.PathLike, *, overwrite: bool) -> Path:
 
 @contextmanager
 def replacing(path: str | os.PathLike):
-    """Give a temporary name beside `path`; on success it is renamed to `path`, on failure removed."""
-    path = Path(path)
+    """Give a temporary name beside `path`; on success it is renamed to `path`, on failure removed.
+
+    Where `path` is a symbolic link, the file it leads to is replaced and the link stays.
+    """
+    target = Path(path).resolve()
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.resolve().parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     except OSError as error:
         raise FileError(f"{path}: cannot write there ({error.strerror})") from error
     os.close(handle)
@@ -53,7 +62,7 @@ def replacing(path: str | os.PathLike):
     os.chmod(name, 0o666 & ~umask)
     try:
         yield Path(name)
-        os.replace(name, path)
+        os.replace(name, target)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(name)
@@ -61,11 +70,13 @@ def replacing(path: str | os.PathLike):
 
 
 def write(path: str | os.PathLike, hdus: list, *, overwrite: bool) -> None:
-    """Write HDUs to `path` with checksums, through a temporary file and a rename."""
+    """Write HDUs to `path` with checksums, through a temporary file and a rename; compressed if it ends in `.gz`."""
     path = require_writable(path, overwrite=overwrite)
+    whole = fits.HDUList(hdus)
+    whole[0].header[CONTENTS] = (",".join(hdu.name for hdu in whole[1:]), "extensions of this file")
     try:
-        with replacing(path) as part, open(part, "wb") as stream:
-            fits.HDUList(hdus).writeto(stream, checksum=True)
+        with replacing(path) as part, (gzip.open if path.suffix == ".gz" else open)(part, "wb") as stream:
+            whole.writeto(stream, checksum=True)
     except OSError as error:
         raise FileError(f"{path}: could not be written ({error.strerror or error})") from error
 
@@ -100,6 +111,12 @@ class FitsFile:
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise FileError(f"{self.path}: expected a complete FITS file, found: {reason}") from error
+        listed = self.hdus[0].header.get(CONTENTS, "").split(",")
+        missing = [name for name in listed if name and name not in self.hdus]
+        if missing:
+            raise FileError(
+                f"{self.path}: expected the extensions that {CONTENTS} lists, found none named {', '.join(missing)}"
+            )
 
     def __contains__(self, extension: str) -> bool:
         return extension in self.hdus
@@ -119,12 +136,33 @@ class FitsFile:
             raise FileError(f"{self.path}[{extension}]: expected data, found none")
         return data
 
+    def column(self, extension: str, name: str):
+        """Column of a table."""
+        table = self.data(extension)
+        if table.dtype.names is None or name not in table.dtype.names:
+            raise FileError(f"{self.path}[{extension}]: expected a table with the column {name}, found none")
+        return table[name]
+
     def key(self, extension: str | int, keyword: str):
         """Value of a header keyword."""
         header = self.header(extension)
         if keyword not in header:
             raise FileError(f"{self.path}[{extension}]: expected the keyword {keyword}, found none")
         return header[keyword]
+
+
+def header_text(text: str) -> str:
+    """Any text as one that a FITS header can hold: printable ASCII, without blanks at the ends that it would drop."""
+    escaped = text.encode("unicode_escape").decode("ascii").replace("&", "\\x26")
+    inner = escaped.strip(" ")
+    before = len(escaped) - len(escaped.lstrip(" "))
+    after = len(escaped) - len(inner) - before if inner else 0
+    return "\\x20" * before + inner + "\\x20" * after
+
+
+def text_of_header(value) -> str:
+    """Inverse of `header_text`."""
+    return str(value).encode("ascii").decode("unicode_escape")
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -77,12 +77,16 @@ def fuse(
     Raises
     ------
     ValueError
-        If there is no data set, the grids differ or do not overlap in energy, precisions differ, or an option is out
-        of range.
+        If there is no data set, the grids differ or do not overlap in energy, precisions differ, an option is out of
+        range, or there are counts where neither sky nor background can put any.
     """
-    datasets = list(datasets)
+    try:
+        datasets = list(datasets)
+    except TypeError:
+        raise ValueError(f"datasets: expected a list of Dataset objects, found {type(datasets).__name__}") from None
     prior = DEFAULT_PRIOR if prior is None else prior
     grid = _require_one_grid(datasets)
+    _require_possible(datasets)
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
@@ -176,6 +180,18 @@ def _require_one_grid(datasets: Sequence[Dataset]):
                 f"the responses differ: {first.name} is {first.response.dtype}, {dataset.name} {dataset.response.dtype}"
             )
     return None if known is None else known.grid
+
+
+def _require_possible(datasets: Sequence[Dataset]) -> None:
+    """Check that some sky can explain every count."""
+    for dataset in datasets:
+        reach = dataset.predict(np.ones(dataset.response.in_shape, dataset.response.dtype))
+        impossible = int((dataset.mask & (dataset.counts > 0) & (reach <= 0)).sum())
+        if impossible:
+            raise ValueError(
+                f"{dataset.name}: expected counts only where the response or the background has some, found them in "
+                f"{impossible} bins that have neither; mask these or give a background"
+            )
 
 
 def _table(history: Sequence[Record]) -> np.recarray:

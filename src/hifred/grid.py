@@ -23,6 +23,20 @@ def whole_numbers(name: str, values) -> tuple[int, ...]:
         raise ValueError(f"{name}: expected whole numbers, found {values!r}") from None
 
 
+def number(name: str, value) -> float:
+    """An option as a float.
+
+    Raises
+    ------
+    ValueError
+        If it is not one real number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected a number, found {value!r}") from None
+
+
 @dataclass(frozen=True, eq=False)
 class CubeGrid:
     """Energy bins and sky pixels of a cube `z[energy, y, x]`.

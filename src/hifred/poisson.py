@@ -13,6 +13,8 @@ from hifred.response.operator import Counts, Cube, LinearOperator
 
 # Least expected counts that a positive count is compared with: keeps ratios finite where the model is empty.
 TINY = 1e-30
+# Largest ratio of counts to expected counts: times any effective area it stays within single precision.
+MOST = 1e20
 
 
 def half_deviance(model, counts):
@@ -29,14 +31,16 @@ def half_deviance(model, counts):
     constant of the data.
     """
     seen = counts > 0
-    safe = jnp.where(seen & (model > 0), model, 1)
-    value = model - counts + jnp.where(seen, counts * jnp.log(jnp.where(seen, counts, 1) / safe), 0)
+    excess = model - counts
+    # log1p keeps the digits that n log(n / mu) and mu - n would lose to each other at large counts.
+    relative = jnp.where(seen & (model > 0), excess / jnp.where(seen, counts, 1), 0)
+    value = excess - jnp.where(seen, counts * jnp.log1p(relative), 0)
     return jnp.where(seen & (model <= 0), jnp.inf, value)
 
 
 def ratio(model, counts):
     """`n / mu`, zero at zero counts, finite at an empty model."""
-    return jnp.where(counts > 0, counts / jnp.maximum(model, TINY), 0)
+    return jnp.where(counts > 0, jnp.minimum(counts / jnp.maximum(model, TINY), MOST), 0)
 
 
 class PoissonTerm(eqx.Module):
@@ -68,8 +72,9 @@ class PoissonTerm(eqx.Module):
     def change(self, model: Counts, new: Counts) -> Float[Array, ""]:
         """Change of the data term from one model to another, accurate when the two are close."""
         seen = self.mask & (self.counts > 0)
-        safe = jnp.where(seen & (new > 0), new, 1) / jnp.where(seen & (new > 0), jnp.maximum(model, TINY), 1)
-        value = new - model - jnp.where(seen, self.counts * jnp.log(safe), 0)
+        step = new - model
+        relative = jnp.where(seen & (new > 0), step / jnp.maximum(model, TINY), 0)
+        value = step - jnp.where(seen, self.counts * jnp.log1p(relative), 0)
         value = jnp.where(seen & (new <= 0), jnp.inf, value)
         return jnp.where(self.mask, value, 0).sum((1, 2)).sum()
 

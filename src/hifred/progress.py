@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -34,7 +33,7 @@ class ProgressBar(AbstractContextManager):
         self._names = names
         self._bar = Progress(
             TextColumn("fusing"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left at most"), TimeRemainingColumn(), TextColumn("{task.fields[state]}"),
+            TextColumn("left at most"), TimeRemainingColumn(), TextColumn("{task.fields[state]}", markup=False),
             console=Console(stderr=True), disable=not shown,
         )  # fmt: skip
         self._task = self._bar.add_task("fusing", total=total, state="compiling")
@@ -50,4 +49,4 @@ class ProgressBar(AbstractContextManager):
         """Show one record."""
         cstat = "  ".join(f"{name} {value:.5g}" for name, value in zip(self._names, record.cstat, strict=True))
         state = f"objective {record.objective:.8g}  C-stat {cstat}"
-        self._bar.update(self._task, completed=record.iteration, state=escape(state))
+        self._bar.update(self._task, completed=record.iteration, state=state)

@@ -18,12 +18,13 @@ app = typer.Typer(
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         import importlib.metadata
 
         typer.echo(f"hifred {importlib.metadata.version('hifred')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

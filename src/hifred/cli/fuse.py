@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
-from hifred.cli.app import INTERRUPTED
+from hifred.cli.app import FAILED, INTERRUPTED
 from hifred.cli.choices import PRIORS, prior_named
+
+EXIT_CODES = {"interrupted": INTERRUPTED, "diverged": FAILED}
 
 
 def fuse(
@@ -42,6 +44,7 @@ def fuse(
     from hifred.fusion import fuse as run
 
     chosen = prior_named(prior, strength=strength, rank=rank)
+    _require_apart(datasets, output, checkpoint)
     require_writable(output, overwrite=overwrite)
     data = [Dataset.read(path) for path in datasets]
     fused = run(
@@ -56,5 +59,16 @@ def fuse(
         f"{output}: {fused.status} after {last.iteration} iterations in {last.time:.1f} s, "
         f"objective {last.objective:.8g}. {fused.message}"
     )
-    if fused.status == "interrupted":
-        raise typer.Exit(INTERRUPTED)
+    if fused.status in EXIT_CODES:
+        raise typer.Exit(EXIT_CODES[fused.status])
+
+
+def _require_apart(inputs: list[Path], output: Path, checkpoint: Path | None) -> None:
+    """Check that no file is to be written over another one of the same call."""
+    taken = {path.resolve(): f"the input {path}" for path in inputs}
+    for option, path in (("--output", output), ("--checkpoint", checkpoint)):
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise ValueError(f"{option} {path}: expected a file of its own, found {taken[path.resolve()]}")
+        taken[path.resolve()] = f"the output {path}"

@@ -7,7 +7,7 @@ from astropy.io import fits
 
 from hifred import fitsio
 from hifred.data.dataset import Dataset
-from hifred.data.grid_io import grid_hdu, grid_header, read_grid
+from hifred.data.grid_io import grid_hdu, read_grid, sky_header
 from hifred.response.response import Response
 
 CONTENT = "HIFRED DATASET"
@@ -21,7 +21,7 @@ def write_dataset(dataset: Dataset, path: str | os.PathLike, *, overwrite: bool 
     dataset : Dataset
         What to write.
     path : path
-        Where; `.gz` is not added.
+        Where; a name that ends in `.gz` gives a compressed file.
     overwrite : bool
         Replace an existing file.
 
@@ -37,9 +37,9 @@ def write_dataset(dataset: Dataset, path: str | os.PathLike, *, overwrite: bool 
     the cube (NENERGY, NY, NX), the rebinning (REBIN_E, REBIN_Y, REBIN_X) and the BOUNDARY.
     """
     kernels = dataset.response.kernels
-    primary = fits.PrimaryHDU(header=grid_header(dataset.grid))
+    primary = fits.PrimaryHDU()
     primary.header["CONTENT"] = CONTENT
-    primary.header["INSTRUME"] = (dataset.name, "name of the data set")
+    primary.header["INSTRUME"] = (fitsio.header_text(dataset.name), "name of the data set")
     for key, value in zip(("NENERGY", "NY", "NX"), kernels.grid_shape, strict=True):
         primary.header[key] = (value, "shape of the sky cube")
     for key, value in zip(("REBIN_E", "REBIN_Y", "REBIN_X"), kernels.rebin, strict=True):
@@ -50,7 +50,7 @@ def write_dataset(dataset: Dataset, path: str | os.PathLike, *, overwrite: bool 
     counts = dataset.counts.astype(np.int32) if whole else dataset.counts
     hdus = [
         primary,
-        fits.ImageHDU(counts, name="COUNTS"),
+        fits.ImageHDU(counts, header=sky_header(dataset.grid, kernels.rebin[1:]), name="COUNTS"),
         fits.ImageHDU(dataset.mask.astype(np.uint8), name="MASK"),
     ]
     hdus[1].header["BUNIT"] = "count"
@@ -91,10 +91,10 @@ def read_dataset(path: str | os.PathLike) -> Dataset:
         counts = _native(file.data("COUNTS"))
         background = _native(file.data("BACKGROUND")) if "BACKGROUND" in file else 0.0
         mask = file.data("MASK").astype(bool) if "MASK" in file else None
-        return Dataset(counts, response, background, mask, file.key(0, "INSTRUME"), read_grid(file))
+        return Dataset(counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), read_grid(file))
     except fitsio.FileError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise fitsio.FileError(f"{path}: {error}") from error
 
 

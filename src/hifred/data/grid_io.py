@@ -8,9 +8,11 @@ from hifred.fitsio import FitsFile
 from hifred.grid import CubeGrid
 
 
-def grid_header(grid: CubeGrid | None) -> fits.Header:
-    """Celestial WCS of the images, empty where the place on the sky is not known."""
-    return fits.Header() if grid is None or grid.wcs is None else grid.wcs.to_header()
+def sky_header(grid: CubeGrid | None, rebin: tuple[int, int] = (1, 1)) -> fits.Header:
+    """Celestial WCS of images of `rebin` (y, x) sky pixels each; empty where the place on the sky is not known."""
+    if grid is None or grid.wcs is None:
+        return fits.Header()
+    return grid.wcs.slice([slice(None, None, factor) for factor in rebin]).to_header()
 
 
 def grid_hdu(grid: CubeGrid) -> fits.BinTableHDU:
@@ -33,8 +35,8 @@ def read_grid(file: FitsFile) -> CubeGrid | None:
     """Read the grid from the table ENERGIES, or None where the file has none."""
     if "ENERGIES" not in file:
         return None
-    table, header = file.data("ENERGIES"), file.header("ENERGIES")
-    edges = np.append(table["ENERG_LO"], table["ENERG_HI"][-1])
+    header = file.header("ENERGIES")
+    edges = np.append(file.column("ENERGIES", "ENERG_LO"), file.column("ENERGIES", "ENERG_HI")[-1:])
     center = None
     if "RA_CEN" in header:
         center = SkyCoord(header["RA_CEN"], file.key("ENERGIES", "DEC_CEN"), unit="deg")

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hifred.grid import number
 from hifred.poisson import PoissonTerm
 from hifred.priors.basis import Basis
 from hifred.priors.rank_one import RankOne
@@ -19,8 +20,8 @@ class Prior(eqx.Module):
     """What is believed of the sky before the data; final classes are options only, made ready by `prepare`."""
 
     def __check_init__(self):
-        strength = getattr(self, "strength", None)
-        if strength is not None and not 0 <= strength < float("inf"):
+        strength = getattr(self, "strength", 0.0)
+        if not 0 <= number("strength", strength) < float("inf"):
             raise ValueError(f"strength: expected a finite number of at least 0, found {strength}")
 
 

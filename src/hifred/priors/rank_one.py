@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hifred.poisson import PoissonTerm
+from hifred.poisson import TINY, PoissonTerm
 from hifred.response.operator import Cube
 
 PASSES = 12
@@ -57,7 +57,7 @@ def rank_one(terms: Sequence[PoissonTerm]) -> RankOne:
     image = jnp.full((ny, nx), (counts + 1e-3) * energies / sensitivity.sum(), spectrum.dtype)
 
     def ratio(total, expected):
-        floor = 1e-6 * expected.max()
+        floor = jnp.maximum(1e-6 * expected.max(), TINY)
         return jnp.where(expected > floor, jnp.maximum(total, 1e-3 * expected) / jnp.maximum(expected, floor), 1)
 
     def two_passes(_, model: RankOne) -> RankOne:
@@ -75,5 +75,6 @@ def rank_one(terms: Sequence[PoissonTerm]) -> RankOne:
 
     model = jax.lax.fori_loop(0, PASSES // 2, two_passes, RankOne(spectrum, image))
     return RankOne(
-        jnp.maximum(model.spectrum, LEAST * model.spectrum.mean()), jnp.maximum(model.image, LEAST * model.image.mean())
+        jnp.maximum(model.spectrum, LEAST * model.spectrum.mean()),
+        jnp.maximum(model.image, LEAST * jnp.maximum(model.image.mean(), image.mean())),
     )

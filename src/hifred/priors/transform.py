@@ -21,10 +21,14 @@ def smoothing_matrix(length: int, step: int) -> np.ndarray:
     """
     matrix = np.zeros((length, length))
     for tap, weight in zip(range(-2, 3), B3, strict=True):
-        source = (np.arange(length) + tap * step) % (2 * length)
-        source = np.where(source < length, source, 2 * length - 1 - source)
-        np.add.at(matrix, (np.arange(length), source), weight)
+        np.add.at(matrix, (np.arange(length), mirrored(length, tap * step)), weight)
     return matrix
+
+
+def mirrored(length: int, shift: int) -> np.ndarray:
+    """Positions `i + shift` of `length` samples, folded back at the edges as often as it takes."""
+    source = (np.arange(length) + shift % (2 * length)) % (2 * length)
+    return np.where(source < length, source, 2 * length - 1 - source)
 
 
 class Starlet(eqx.Module):
@@ -60,6 +64,9 @@ class Starlet(eqx.Module):
 
     def _smooth_energy(self, cube: Cube, scale: int) -> Cube:
         step, length = 2**scale, cube.shape[0]
+        if 2 * step > length:
+            folded = [float(h) * cube[mirrored(length, k * step)] for k, h in zip(range(-2, 3), B3, strict=True)]
+            return reduce(add, folded)
         padded = jnp.pad(cube, ((2 * step, 2 * step), (0, 0), (0, 0)), mode="symmetric")
         taps = [float(h) * padded[k * step : k * step + length] for k, h in enumerate(B3)]
         return reduce(add, taps)

@@ -20,6 +20,8 @@ from hifred.response.operator import Composition, Diagonal, Identity, LinearOper
 from hifred.response.sky import sky_operator
 
 BOUNDARIES = ("zero", "reflect")
+# Range of the largest area x exposure in cm2 s; an observation has 1e3 to 1e10.
+AREAS = (1e-15, 1e15)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,7 @@ class Response:
         """
         shape = _grid_shape(grid_shape)
         dtype = np.dtype(dtype)
-        if not np.issubdtype(dtype, np.floating):
+        if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype: expected float32 or float64, found {dtype}")
         if jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise ValueError(f"dtype: expected a precision that JAX is set to, found {dtype} without the x64 mode")
@@ -371,6 +373,11 @@ def _area(area, shape: Shape) -> np.ndarray | None:
         raise ValueError(f"area: expected shape ({shape[0]},) or {shape}, found {area.shape}")
     if area.max() == 0:
         raise ValueError("area: expected some positive effective area, found zero everywhere")
+    if not AREAS[0] <= area.max() <= AREAS[1]:
+        raise ValueError(
+            f"area: expected a largest value of {AREAS[0]:g} to {AREAS[1]:g} cm2 s, which single precision holds with "
+            f"room for its square, found {area.max():g}; choose other units"
+        )
     return area
 
 

@@ -1,7 +1,8 @@
 """How a problem is solved."""
 
 from hifred.solvers.checkpoint import Checkpoint
-from hifred.solvers.driver import Record, Solution, Status, Stopping, minimise, solution_cube
+from hifred.solvers.course import Course, Record
+from hifred.solvers.driver import Solution, Status, Stopping, minimise, solution_cube
 from hifred.solvers.em import EM, CubeProblem
 from hifred.solvers.newton import Newton, SubspaceProblem
 from hifred.solvers.primal_dual import PenalizedProblem, PrimalDual
@@ -10,6 +11,7 @@ from hifred.solvers.solver import Problem, Progress, Solver, State
 __all__ = [
     "EM",
     "Checkpoint",
+    "Course",
     "CubeProblem",
     "Newton",
     "PenalizedProblem",

@@ -5,7 +5,6 @@ import json
 import os
 import time
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hifred.fitsio import FileError, replacing, require_writable
-from hifred.solvers.solver import State
+from hifred.grid import number
+from hifred.solvers.course import Course, Record
 
 
 class Checkpoint:
@@ -32,57 +32,73 @@ class Checkpoint:
     ------
     FileError
         If the file cannot be written there.
+    ValueError
+        If `every` is negative or not a number.
     """
 
     def __init__(self, path: str | os.PathLike, fingerprint: str, every: float = 30.0):
         self.path = require_writable(path, overwrite=True)
         self.fingerprint = fingerprint
-        self.every = every
+        self.every = number("checkpoint_every", every)
+        if not self.every >= 0:
+            raise ValueError(f"checkpoint_every: expected at least 0 seconds, found {every}")
         self._last = time.monotonic()
 
-    def offer(self, state: State, history: list) -> None:
+    def offer(self, course: Course) -> None:
         """Save if the last save is long enough ago."""
         if time.monotonic() - self._last >= self.every:
-            self.save(state, history)
+            self.save(course)
 
-    def save(self, state: State, history: list) -> None:
-        """Write the state, through a temporary file and a rename."""
+    def save(self, course: Course) -> None:
+        """Write a run, through a temporary file and a rename.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        """
         header = {
             "fingerprint": self.fingerprint,
-            "history": [dataclasses.asdict(record) for record in history],
+            "goal": course.goal,
+            "history": [dataclasses.asdict(record) for record in course.history],
         }
-        arrays: dict[str, Any] = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-        with replacing(self.path) as part, open(part, "wb") as stream:
-            np.savez(stream, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+        leaves = jax.tree.leaves(course.state)
+        arrays: dict[str, Any] = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        try:
+            with replacing(self.path) as part, open(part, "wb") as stream:
+                np.savez(stream, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+        except OSError as error:
+            raise FileError(f"{self.path}: could not be written ({error.strerror or error})") from error
         self._last = time.monotonic()
 
-    def load(self, like: State) -> tuple[State, list[dict]] | None:
-        """The saved state and history, or None without a file.
+    def load(self, start: Course) -> Course:
+        """The saved run; without a file, the start as it is.
 
         Raises
         ------
         FileError
             If the file is damaged or belongs to another run.
         """
-        path = Path(self.path)
-        if not path.exists():
-            return None
-        leaves, structure = jax.tree.flatten(like)
+        if not self.path.exists():
+            return start
+        leaves, structure = jax.tree.flatten(start.state)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(self.path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 header = json.loads(file["header"].tobytes())
-                found = [file[f"state_{i}"] for i in range(len(leaves))] if _ours(header, self.fingerprint) else []
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise FileError(f"{path}: expected a checkpoint, found a file that is not one ({error})") from error
-        if len(found) != len(leaves) or any(a.shape != b.shape for a, b in zip(found, leaves, strict=True)):
+                ours = header["fingerprint"] == self.fingerprint
+                found = [file[f"state_{i}"] for i in range(len(leaves))] if ours else []
+            records = [Record(**record | {"cstat": tuple(record["cstat"])}) for record in header["history"]]
+            goal = float(header["goal"])
+            if not records:
+                raise ValueError("no history")
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise FileError(f"{self.path}: expected a checkpoint, found a file that is not one ({error})") from error
+        same = len(found) == len(leaves) and all(
+            a.shape == b.shape and a.dtype == b.dtype for a, b in zip(found, leaves, strict=True)
+        )
+        if not same:
             raise FileError(
-                f"{path}: expected a checkpoint of this run, found one with other data, prior or version; "
+                f"{self.path}: expected a checkpoint of this run, found one with other data, prior or version; "
                 "remove it or name another file"
             )
-        for record in header["history"]:
-            record["cstat"] = tuple(record["cstat"])
-        return jax.tree.unflatten(structure, [jnp.asarray(a) for a in found]), header["history"]
-
-
-def _ours(header: dict, fingerprint: str) -> bool:
-    return header["fingerprint"] == fingerprint
+        return Course(jax.tree.unflatten(structure, [jnp.asarray(a) for a in found]), tuple(records), goal)

@@ -9,8 +9,11 @@ from itertools import pairwise
 import equinox as eqx
 import numpy as np
 
+from hifred.grid import number, whole_numbers
 from hifred.poisson import PoissonTerm, expected_cstat
 from hifred.solvers.checkpoint import Checkpoint
+from hifred.solvers.course import Course, Record
+from hifred.solvers.interrupt import Interrupt
 from hifred.solvers.solver import Problem, Solver, State
 
 # Iterations in a row that must change little before a run counts as converged.
@@ -55,39 +58,11 @@ class Stopping:
     at_noise: bool
 
     def __post_init__(self):
-        if self.max_iterations < 1:
-            raise ValueError(f"max_iterations: expected at least 1, found {self.max_iterations}")
-        if not 0 <= self.tolerance < 1:
+        (most,) = whole_numbers("max_iterations", [self.max_iterations])
+        if most < 1:
+            raise ValueError(f"max_iterations: expected at least 1, found {most}")
+        if not 0 <= number("tolerance", self.tolerance) < 1:
             raise ValueError(f"tolerance: expected at least 0 and below 1, found {self.tolerance}")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One line of the history.
-
-    Attributes
-    ----------
-    iteration : int
-        Steps done; 0 is the start.
-    objective : float
-        `sum mu - n log mu + phi`: the function that is minimised, at the cube that would be returned now.
-    data_term, prior_term : float
-        Its two parts.
-    residual : float
-        Decrease promised by the last step over the objective (counted from the perfect fit): zero at the minimum.
-    time : float
-        Seconds since the start, compilation included, checkpoints resumed counted in.
-    cstat : tuple of float
-        C-stat of each data set.
-    """
-
-    iteration: int
-    objective: float
-    data_term: float
-    prior_term: float
-    residual: float
-    time: float
-    cstat: tuple[float, ...]
 
 
 Observer = Callable[[Record], None]
@@ -147,41 +122,35 @@ def minimise(
     -------
     Solution
     """
-    terms = problem.terms
-    score = Scorer(terms)
+    score = Scorer(problem.terms)
     state = _init(solver, problem)
-    history = [score(state, 0, 0.0)]
-    saved = None if checkpoint is None else checkpoint.load(state)
-    if saved is not None:
-        state, records = saved
-        history = [Record(**record) for record in records]
-    began = time.perf_counter() - history[-1].time
-    goal = np.inf
-    status = _finished(history, stopping, score.perfect_fit)
-    try:
-        while status is None:
-            new = _step(solver, problem, state)
-            record = score(new, history[-1].iteration + 1, time.perf_counter() - began)
-            if not np.isfinite(record.objective):
-                status = Status.DIVERGED
-                break
-            state = new
-            history.append(record)
-            for observer in observers:
-                observer(record)
-            if stopping.at_noise:
-                if record.iteration % EXPECT_EVERY == 1 or sum(record.cstat) <= goal:
-                    goal = _expected(solver, problem, state)
-                if sum(record.cstat) <= goal:
-                    status = Status.NOISE_REACHED
-            status = status or _finished(history, stopping, score.perfect_fit)
-            if checkpoint is not None:
-                checkpoint.offer(state, history)
-    except KeyboardInterrupt:
-        status = Status.INTERRUPTED
+    course = Course(state, (score(state, 0, 0.0),))
     if checkpoint is not None:
-        checkpoint.save(state, history)
-    return Solution(state, status, tuple(history))
+        course = checkpoint.load(course)
+    began = time.perf_counter() - course.history[-1].time
+    status = _finished(course, stopping, score.perfect_fit)
+    with Interrupt() as interrupt:
+        try:
+            while status is None:
+                state = _step(solver, problem, course.state)
+                record = score(state, course.history[-1].iteration + 1, time.perf_counter() - began)
+                if not np.isfinite(record.objective):
+                    status = Status.DIVERGED
+                    break
+                goal = _goal(solver, problem, state, record, course.goal) if stopping.at_noise else course.goal
+                course = Course(state, (*course.history, record), goal)
+                for observer in observers:
+                    observer(record)
+                status = _finished(course, stopping, score.perfect_fit)
+                if checkpoint is not None:
+                    checkpoint.offer(course)
+                if status is None and interrupt.asked:
+                    status = Status.INTERRUPTED
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
+        if checkpoint is not None:
+            checkpoint.save(course)
+    return Solution(course.state, status, course.history)
 
 
 _init = eqx.filter_jit(lambda solver, problem: solver.init(problem))
@@ -194,19 +163,22 @@ def solution_cube(solver: Solver, problem: Problem, solution: Solution) -> np.nd
     return np.array(_cube(solver, problem, solution.state))
 
 
-def _expected(solver: Solver, problem: Problem, state: State) -> float:
-    """C-stat expected, were the state's cube the truth."""
+def _goal(solver: Solver, problem: Problem, state: State, record: Record, last: float) -> float:
+    """C-stat expected, were the cube the truth: the last estimate, or a new one if it is due or may end the run."""
+    if record.iteration % EXPECT_EVERY != 1 and sum(record.cstat) > last:
+        return last
     cube = _cube(solver, problem, state)
     return sum(expected_cstat(term.predict(cube), term.mask)[0] for term in problem.terms)
 
 
-def _finished(history: list[Record], stopping: Stopping, perfect_fit: float) -> Status | None:
+def _finished(course: Course, stopping: Stopping, perfect_fit: float) -> Status | None:
     """Whether to end, after the last record."""
-    last = history[-1]
-    if len(history) > PATIENCE:
-        recent = history[-PATIENCE - 1 :]
+    last = course.history[-1]
+    if stopping.at_noise and np.isfinite(course.goal) and sum(last.cstat) <= course.goal:
+        return Status.NOISE_REACHED
+    if len(course.history) > PATIENCE:
         scale = max(abs(last.objective - perfect_fit), 1.0)
-        falls = [a.objective - b.objective for a, b in pairwise(recent)]
+        falls = [a.objective - b.objective for a, b in pairwise(course.history[-PATIENCE - 1 :])]
         if max(falls) <= stopping.tolerance * scale and last.residual <= PROMISE * stopping.tolerance:
             return Status.CONVERGED
     return Status.MAX_ITERATIONS if last.iteration >= stopping.max_iterations else None

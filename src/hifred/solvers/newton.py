@@ -50,11 +50,11 @@ class SubspaceProblem(eqx.Module):
     penalty: MapPenalty
     start: Float[Array, "component y x"]
 
-    def relative(self, maps: Cube) -> Cube:
+    def relative(self, maps: Float[Array, "component y x"]) -> Float[Array, "energy y x"]:
         """The cube over the mean spectrum, `G w`: positive inside the cone."""
         return jnp.einsum("ek,kyx->eyx", self.shapes, maps)
 
-    def barrier_value(self, relative: Cube) -> Float[Array, ""]:
+    def barrier_value(self, relative: Float[Array, "energy y x"]) -> Float[Array, ""]:
         """`-sum barrier log(G w)`, zero at the start."""
         return -(self.barrier * jnp.log(relative / self.start[0])).sum((1, 2)).sum()
 
@@ -187,7 +187,9 @@ def invert_blocks(blocks: Float[Array, "k l y x"], diagonal: Cube) -> Float[Arra
     return jnp.moveaxis(inverse, (2, 3), (0, 1))
 
 
-def within_cone(direction: Cube, relative: Cube, along: Cube) -> Cube:
+def within_cone(
+    direction: Float[Array, "component y x"], relative: Cube, along: Cube
+) -> Float[Array, "component y x"]:
     """Cut each pixel's step where it would leave the cone."""
     room = jnp.min(jnp.where(along < 0, relative / jnp.where(along < 0, -along, 1), jnp.inf), axis=0)
     return direction * jnp.minimum(1.0, TO_BOUNDARY * room)
