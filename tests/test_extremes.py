@@ -105,7 +105,7 @@ def test_a_converged_run_is_no_worse_than_a_flat_sky(counts, prior):
 
     data = observe(counts=counts)
     solver, problem = assemble(data, PRIORS[prior])
-    solution = minimise(solver, problem, Stopping(300, 1e-4, False))
+    solution = minimise(solver, problem, Stopping(1000, 1e-4, False))
     assert solution.status.word == "converged"
     flat = np.full(SHAPE, 1.0)
     flat *= sum(d.counts.sum() for d in data) / sum(d.predict(flat).sum() for d in data)

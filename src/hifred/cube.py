@@ -157,7 +157,9 @@ class FusedCube:
         try:
             provenance = json.loads(text[0])
         except (ValueError, IndexError) as error:
-            raise fitsio.FileError(f"{path}[PROVENANCE]: expected a JSON text, found one that is not ({error})") from error
+            raise fitsio.FileError(
+                f"{path}[PROVENANCE]: expected a JSON text, found one that is not ({error})"
+            ) from error
         grid = read_grid(file)
         if values.ndim != 3 or (grid is not None and grid.shape != values.shape):
             expected = "three axes (energy, y, x)" if grid is None else f"shape {grid.shape} as ENERGIES has it"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from astropy.io import fits
 
-
 # Keyword of the primary header that lists the extensions, so that a file cut between two of them is noticed.
 CONTENTS = "EXTLIST"
 

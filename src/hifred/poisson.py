@@ -31,11 +31,19 @@ def half_deviance(model, counts):
     constant of the data.
     """
     seen = counts > 0
-    excess = model - counts
-    # log1p keeps the digits that n log(n / mu) and mu - n would lose to each other at large counts.
-    relative = jnp.where(seen & (model > 0), excess / jnp.where(seen, counts, 1), 0)
-    value = excess - jnp.where(seen, counts * jnp.log1p(relative), 0)
+    value = model - counts - jnp.where(seen, counts * log_ratio(jnp.where(seen, counts, 1), model), 0)
     return jnp.where(seen & (model <= 0), jnp.inf, value)
+
+
+def log_ratio(old, new):
+    """`log(new / old)` for positive numbers, with all its digits where they are close; 0 where `new` is not positive.
+
+    So that `n log(n / mu)` and `mu - n` do not lose their digits to each other at large counts.
+    """
+    safe = jnp.where(new > 0, new, old)
+    relative = (safe - old) / old
+    near = abs(relative) < 0.5
+    return jnp.where(near, jnp.log1p(jnp.where(near, relative, 0)), jnp.log(safe / old))
 
 
 def ratio(model, counts):
@@ -72,9 +80,8 @@ class PoissonTerm(eqx.Module):
     def change(self, model: Counts, new: Counts) -> Float[Array, ""]:
         """Change of the data term from one model to another, accurate when the two are close."""
         seen = self.mask & (self.counts > 0)
-        step = new - model
-        relative = jnp.where(seen & (new > 0), step / jnp.maximum(model, TINY), 0)
-        value = step - jnp.where(seen, self.counts * jnp.log1p(relative), 0)
+        growth = jnp.where(seen, log_ratio(jnp.maximum(model, TINY), new), 0)
+        value = new - model - self.counts * growth
         value = jnp.where(seen & (new <= 0), jnp.inf, value)
         return jnp.where(self.mask, value, 0).sum((1, 2)).sum()
 

@@ -91,7 +91,9 @@ def read_dataset(path: str | os.PathLike) -> Dataset:
         counts = _native(file.data("COUNTS"))
         background = _native(file.data("BACKGROUND")) if "BACKGROUND" in file else 0.0
         mask = file.data("MASK").astype(bool) if "MASK" in file else None
-        return Dataset(counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), read_grid(file))
+        return Dataset(
+            counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), read_grid(file)
+        )
     except fitsio.FileError:
         raise
     except (ValueError, TypeError, OverflowError) as error:

@@ -97,6 +97,19 @@ class Starlet(eqx.Module):
         *details, coarse = self._split_energy(cube)
         return [*bands, *details], coarse
 
+    def smoothed(self, cube: Cube) -> list[Cube]:
+        """The cube and its local means on each pair of scales."""
+        means = [cube]
+        for spatial in range(len(self.along_y) + 1):
+            along = cube
+            for scale in range(self.energy_scales):
+                along = self._smooth_energy(along, scale)
+                means.append(along)
+            if spatial < len(self.along_y):
+                cube = self._smooth_sky(cube, spatial)
+                means.append(cube)
+        return means
+
     def analysis(self, cube: Cube) -> list[Cube]:
         """The detail bands; `(scales + 1)(energy_scales + 1) - 1` of them, fine to coarse."""
         return self.decompose(cube)[0]

@@ -18,7 +18,8 @@ class Record:
     data_term, prior_term : float
         Its two parts.
     residual : float
-        Decrease promised by the last step over the objective (counted from the perfect fit): zero at the minimum.
+        Decrease that may still be had, as the last step promised it, over the objective (counted from the perfect fit,
+        at least 1): zero at the minimum.
     time : float
         Seconds since the start, compilation included, checkpoints resumed counted in.
     cstat : tuple of float

@@ -20,6 +20,8 @@ from hifred.solvers.solver import Problem, Solver, State
 PATIENCE = 3
 # A promise may be this many times the tolerance: steps cut at the edge of the positive cone keep only part of it.
 PROMISE = 10
+# Differences of the objective are counted against this at least: a change of 1 in log likelihood is the noise itself.
+LEAST = 1.0
 # Iterations between looks at the C-stat that is expected.
 EXPECT_EVERY = 5
 
@@ -31,7 +33,7 @@ class Status(Enum):
     NOISE_REACHED = "noise_reached", "The data are fitted to their noise: C-stat fell to its expected value."
     MAX_ITERATIONS = "max_iterations", "The largest number of iterations was reached before convergence."
     INTERRUPTED = "interrupted", "The run was interrupted; the cube is the best one so far."
-    DIVERGED = "diverged", "The objective became infinite or nan; the cube is the last one before."
+    DIVERGED = "diverged", "The objective or the residual became infinite or nan; the cube is the last one before."
 
     def __init__(self, word: str, sentence: str):
         self.word = word
@@ -48,7 +50,7 @@ class Stopping:
         Largest number of iterations.
     tolerance : float
         Converged when, for three iterations in a row, the objective falls by less than this fraction of itself (counted
-        from the perfect fit), and the decrease that the last step promised is below ten times it.
+        from the perfect fit, at least 1), and the decrease that may still be had is below ten times it.
     at_noise : bool
         End as soon as the C-stat falls to its expectation.
     """
@@ -91,7 +93,7 @@ class Scorer:
         halves = [float(np.asarray(c, dtype=float).sum()) for c in progress.half_cstat]
         prior = float(progress.penalty)
         data = sum(halves) + self.perfect_fit
-        residual = float(progress.decrement) / max(abs(sum(halves) + prior), 1e-30)
+        residual = float(progress.decrement) / max(abs(sum(halves) + prior), LEAST)
         return Record(iteration, data + prior, data, prior, residual, seconds, tuple(2 * h for h in halves))
 
 
@@ -134,7 +136,7 @@ def minimise(
             while status is None:
                 state = _step(solver, problem, course.state)
                 record = score(state, course.history[-1].iteration + 1, time.perf_counter() - began)
-                if not np.isfinite(record.objective):
+                if not np.isfinite(record.objective) or np.isnan(record.residual):
                     status = Status.DIVERGED
                     break
                 goal = _goal(solver, problem, state, record, course.goal) if stopping.at_noise else course.goal
@@ -177,7 +179,7 @@ def _finished(course: Course, stopping: Stopping, perfect_fit: float) -> Status 
     if stopping.at_noise and np.isfinite(course.goal) and sum(last.cstat) <= course.goal:
         return Status.NOISE_REACHED
     if len(course.history) > PATIENCE:
-        scale = max(abs(last.objective - perfect_fit), 1.0)
+        scale = max(abs(last.objective - perfect_fit), LEAST)
         falls = [a.objective - b.objective for a, b in pairwise(course.history[-PATIENCE - 1 :])]
         if max(falls) <= stopping.tolerance * scale and last.residual <= PROMISE * stopping.tolerance:
             return Status.CONVERGED

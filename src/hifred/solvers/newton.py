@@ -187,9 +187,7 @@ def invert_blocks(blocks: Float[Array, "k l y x"], diagonal: Cube) -> Float[Arra
     return jnp.moveaxis(inverse, (2, 3), (0, 1))
 
 
-def within_cone(
-    direction: Float[Array, "component y x"], relative: Cube, along: Cube
-) -> Float[Array, "component y x"]:
+def within_cone(direction: Float[Array, "component y x"], relative: Cube, along: Cube) -> Float[Array, "component y x"]:
     """Cut each pixel's step where it would leave the cone."""
     room = jnp.min(jnp.where(along < 0, relative / jnp.where(along < 0, -along, 1), jnp.inf), axis=0)
     return direction * jnp.minimum(1.0, TO_BOUNDARY * room)

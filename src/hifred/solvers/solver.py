@@ -22,7 +22,8 @@ class Progress(eqx.Module):
     penalty : array of shape ()
         Prior term of the objective.
     decrement : array of shape ()
-        Decrease of the objective that the quadratic model of the last step promised: zero at the minimum.
+        Decrease of the objective that may still be had, by the quadratic model of the last step or the gap between
+        primal and dual objective: zero at the minimum.
     """
 
     half_cstat: tuple[Array, ...]
