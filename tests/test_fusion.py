@@ -246,20 +246,6 @@ def test_vignetting_and_blind_pixels(sky, observe, name):
 
 
 @pytest.mark.parametrize("name", PRIORS)
-def test_data_without_a_photon(instruments, name):
-    shape, kernels = instruments
-    data = []
-    for one, arguments in kernels.items():
-        response = Response.from_kernels(shape, **arguments)
-        data.append(Dataset(np.zeros(response.out_shape), response, name=one))
-    cube = fuse(data, PRIORS[name], max_iterations=20, progress=False)
-    assert np.all(np.isfinite(cube.values))
-    assert cube.values.min() >= 0
-    assert cube.values.sum() < 1
-    assert cube.status in ("converged", "noise_reached", "max_iterations")
-
-
-@pytest.mark.parametrize("name", PRIORS)
 def test_few_photons(instruments, sky, observe, assert_never_rises, name):
     """Three hundred in all: most bins are empty."""
     shape, kernels = instruments

@@ -78,7 +78,7 @@ def fuse(
     ------
     ValueError
         If there is no data set, the grids differ or do not overlap in energy, precisions differ, an option is out of
-        range, or there are counts where neither sky nor background can put any.
+        range, there is no count at all, or there are counts where neither sky nor background can put any.
     """
     try:
         datasets = list(datasets)
@@ -183,7 +183,10 @@ def _require_one_grid(datasets: Sequence[Dataset]):
 
 
 def _require_possible(datasets: Sequence[Dataset]) -> None:
-    """Check that some sky can explain every count."""
+    """Check that there is something to fuse, and that some sky can explain every count."""
+    if not any(dataset.counts[dataset.mask].any() for dataset in datasets):
+        names = ", ".join(dataset.name for dataset in datasets)
+        raise ValueError(f"{names}: expected some counts, found none in any bin that is used")
     for dataset in datasets:
         reach = dataset.predict(np.ones(dataset.response.in_shape, dataset.response.dtype))
         impossible = int((dataset.mask & (dataset.counts > 0) & (reach <= 0)).sum())

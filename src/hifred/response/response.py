@@ -21,7 +21,7 @@ from hifred.response.sky import sky_operator
 
 BOUNDARIES = ("zero", "reflect")
 # Range of the largest area x exposure in cm2 s; an observation has 1e3 to 1e10.
-AREAS = (1e-15, 1e15)
+AREAS = (1e-18, 1e18)
 
 
 @dataclass(frozen=True, eq=False)
