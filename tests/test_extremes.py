@@ -126,6 +126,26 @@ def test_cubes_of_odd_shape(shape, prior):
     assert cube.values.min() >= 0
 
 
+@pytest.mark.parametrize("prior", [priors.Unregularized(), priors.LowRankSobolev(rank=2)])
+def test_a_bright_point_on_a_dark_sky(prior):
+    """The rounding of an FFT, some 1e-7 of the brightest pixel, is more than the photons around it."""
+    shape = (4, 46, 46)
+    distance = np.hypot(*np.mgrid[-9:10, -9:10])
+    response = Response.from_kernels(shape, psf=np.exp(-0.5 * (distance / 2) ** 2))
+    assert response.operator.rounding > 0
+    truth = np.zeros(shape)
+    truth[:, 23, 23] = 1e7
+    truth[:, :9, :9] = 0.01
+    data = Dataset(np.zeros(shape), response).sample(truth)
+    assert data.predict(truth).min() < 0
+    assert data.counts[:, :9, :9].sum() > 0
+    cube = fuse([data], prior, max_iterations=40, progress=False)
+    assert cube.status != "diverged"
+    assert np.isfinite(cube.values).all()
+    assert cube.values.min() >= 0
+    assert cube.values.sum() == pytest.approx(4e7, rel=0.01)
+
+
 def test_many_data_sets():
     response = Response.from_kernels((3, 2, 2))
     data = [Dataset(np.full((3, 2, 2), n % 5), response, name=f"set {n}") for n in range(40)]

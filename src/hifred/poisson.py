@@ -70,8 +70,18 @@ class PoissonTerm(eqx.Module):
     mask: Bool[Array, "channel row column"]
 
     def predict(self, unknowns: Cube) -> Counts:
-        """Expected counts `mu = A z + b`."""
-        return self.operator.mv(unknowns) + self.background
+        """Expected counts `mu = A z + b`.
+
+        Behind an FFT, `A z` of an image is known to some 1e-6 of its maximum only, and is taken to be at least that:
+        negative expected counts next to a bright source would make any photon there impossible.
+        """
+        return self.floored(self.operator.mv(unknowns)) + self.background
+
+    def floored(self, expected: Counts) -> Counts:
+        """Expected counts, at least the rounding error of the operator."""
+        if self.operator.rounding == 0:
+            return expected
+        return jnp.maximum(expected, self.operator.rounding * expected.max((1, 2), keepdims=True))
 
     def half_cstat(self, model: Counts) -> Float[Array, " channel"]:
         """Half the C-stat of each channel, masked bins left out; the sum over channels is best done in float64."""
@@ -87,11 +97,12 @@ class PoissonTerm(eqx.Module):
 
     def back_ratio(self, model: Counts) -> Cube:
         """Back-projected ratio `A'(n / mu)`."""
-        return self.operator.rmv(jnp.where(self.mask, ratio(model, self.counts), 0))
+        return jnp.maximum(self.operator.rmv(jnp.where(self.mask, ratio(model, self.counts), 0)), 0)
 
     def sensitivity(self) -> Cube:
-        """`A'1`: expected counts per unit of each unknown."""
-        return self.operator.rmv(self.mask.astype(self.counts.dtype))
+        """`A'1`: expected counts per unit of each unknown; 0 where it is nothing but rounding."""
+        seen = self.operator.rmv(self.mask.astype(self.counts.dtype))
+        return jnp.where(seen > self.operator.rounding * abs(seen).max(), seen, 0)
 
     def gradient(self, unknowns: Cube) -> Cube:
         """Gradient of the data term, `A'(1 - n / mu)`."""

@@ -19,15 +19,15 @@ def test_strength_out_of_range(prior, strength):
 @pytest.mark.parametrize("prior", [priors.LowRank, priors.LowRankSobolev, priors.LowRankStarlet])
 @pytest.mark.parametrize("rank", [0, -2])
 def test_rank_out_of_range(prior, rank):
-    with pytest.raises(ValueError, match=f"rank: expected at least 1, or None to have it chosen, found {rank}"):
+    with pytest.raises(ValueError, match=f"rank: expected at least 1, found {rank}"):
         prior(rank=rank)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: priors.Starlet2D1D(scales=0), "found 0, 2"),
-        (lambda: priors.Starlet2D1D(energy_scales=-1), "found 3, -1"),
+        (lambda: priors.Starlet2D1D(scales=0), "scales: expected at least 1, found 0"),
+        (lambda: priors.Starlet2D1D(energy_scales=-1), "energy_scales: expected at least 0, found -1"),
         (lambda: priors.LowRankStarlet(scales=0), "scales: expected at least 1, found 0"),
     ],
 )

@@ -102,7 +102,14 @@ class Dataset:
             Photons / cm2 / s in each voxel, not negative.
         seed : int or numpy.random.Generator
             Source of randomness.
+
+        Raises
+        ------
+        ValueError
+            If the cube is negative somewhere or not finite.
         """
+        _require_counts(f"{self.name}: sample: cube", np.asarray(cube))
+        # Rounding of an FFT may leave tiny negative numbers.
         expected = np.maximum(self.predict(cube), 0).astype(float)
         counts = np.random.default_rng(seed).poisson(expected)
         return Dataset(counts, self.response, self.background, self.mask, self.name, self.grid)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hifred.poisson import PoissonTerm
 from hifred.priors.noise import noise_scale
-from hifred.priors.prior import AnalysisL1, CubePrior
+from hifred.priors.prior import AnalysisL1, CubePrior, require_whole, strength_of
 from hifred.priors.rank_one import RankOne
 from hifred.priors.transform import Starlet
 
@@ -53,16 +53,14 @@ class Starlet2D1D(CubePrior):
         Let the noise vary over the cube with the local brightness; otherwise one weight per band.
     """
 
-    strength: float = 1.5
+    strength: float = strength_of(1.5)
     scales: int = 3
     energy_scales: int = 2
     noise_scaled: bool = True
 
     def __check_init__(self):
-        if self.scales < 1 or self.energy_scales < 0:
-            raise ValueError(
-                f"scales, energy_scales: expected at least 1 and 0, found {self.scales}, {self.energy_scales}"
-            )
+        require_whole("scales", self.scales, 1)
+        require_whole("energy_scales", self.energy_scales, 0)
 
     @property
     def ends_at_noise(self) -> bool:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hifred.grid import number
+from hifred.grid import number, whole_numbers
 from hifred.poisson import PoissonTerm
 from hifred.priors.basis import Basis
 from hifred.priors.rank_one import RankOne
@@ -16,12 +16,30 @@ from hifred.response.operator import Cube
 from hifred.response.response import Response
 
 
+def strength_of(default: float):
+    """Field of a prior for its strength: any real number, kept as a float so that two priors can be told apart."""
+    return eqx.field(default=default, converter=lambda value: number("strength", value))
+
+
+def require_whole(name: str, value, least: int) -> None:
+    """Check that an option is a whole number of at least `least`.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    (found,) = whole_numbers(name, [value])
+    if found < least:
+        raise ValueError(f"{name}: expected at least {least}, found {found}")
+
+
 class Prior(eqx.Module):
     """What is believed of the sky before the data; final classes are options only, made ready by `prepare`."""
 
     def __check_init__(self):
         strength = getattr(self, "strength", 0.0)
-        if not 0 <= number("strength", strength) < float("inf"):
+        if not 0 <= strength < float("inf"):
             raise ValueError(f"strength: expected a finite number of at least 0, found {strength}")
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from hifred.poisson import PoissonTerm
 from hifred.priors.basis import Basis, principal_spectra
 from hifred.priors.noise import noise_scale
-from hifred.priors.prior import MapPenalty, SubspacePrior
+from hifred.priors.prior import MapPenalty, SubspacePrior, require_whole, strength_of
 from hifred.priors.rank_one import RankOne
 from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
@@ -145,8 +145,8 @@ class PrincipalPrior(SubspacePrior):
     rank: eqx.AbstractVar[int | None]
 
     def __check_init__(self):
-        if self.rank is not None and self.rank < 1:
-            raise ValueError(f"rank: expected at least 1, or None to have it chosen, found {self.rank}")
+        if self.rank is not None:
+            require_whole("rank", self.rank, 1)
 
     def basis(self, term: PoissonTerm, response: Response, start: RankOne) -> Basis:
         """The principal spectra of the data set with the sharpest energies."""
@@ -187,7 +187,7 @@ class LowRankSobolev(PrincipalPrior):
         Use `variance_k`; otherwise all components have the weight of the first.
     """
 
-    strength: float = 0.01
+    strength: float = strength_of(0.01)
     rank: int | None = None
     component_weighted: bool = True
 
@@ -222,15 +222,14 @@ class LowRankStarlet(PrincipalPrior):
         Divide the weights by the standard deviation of the component's weight relative to the mean spectrum's.
     """
 
-    strength: float = 0.3
+    strength: float = strength_of(0.3)
     rank: int | None = None
     scales: int = 3
     noise_scaled: bool = True
     component_weighted: bool = False
 
     def __check_init__(self):
-        if self.scales < 1:
-            raise ValueError(f"scales: expected at least 1, found {self.scales}")
+        require_whole("scales", self.scales, 1)
 
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> RoundedL1:
         """Weights from the noise of the maps."""

@@ -37,6 +37,11 @@ class LinearOperator(eqx.Module):
         return jax.linear_transpose(self.mv, primal)(counts)[0]
 
     @property
+    def rounding(self) -> float:
+        """Error of an image of the output over the image's maximum; 0 where sums of positive numbers stay positive."""
+        return 0.0
+
+    @property
     def T(self) -> "LinearOperator":
         """The transpose, an operator from `out_shape` to `in_shape`."""
         return Transpose(self)
@@ -67,6 +72,11 @@ class Transpose(LinearOperator):
     def rmv(self, counts: Counts) -> Cube:
         """Apply the operator itself."""
         return self.operator.mv(counts)
+
+    @property
+    def rounding(self) -> float:
+        """That of the operator."""
+        return self.operator.rounding
 
     @property
     def T(self) -> LinearOperator:
@@ -102,6 +112,11 @@ class Composition(LinearOperator):
     def out_shape(self) -> Shape:
         """Shape of the output."""
         return self.factors[0].out_shape
+
+    @property
+    def rounding(self) -> float:
+        """The largest of the factors'."""
+        return max(factor.rounding for factor in self.factors)
 
     def mv(self, cube: Cube) -> Counts:
         """Apply the factors from right to left."""

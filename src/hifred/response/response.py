@@ -248,6 +248,11 @@ class Restricted(LinearOperator):
         """Shape of the data."""
         return self.operator.out_shape
 
+    @property
+    def rounding(self) -> float:
+        """That of the operator."""
+        return self.operator.rounding
+
     def mv(self, cube):
         """Expected counts of component maps."""
         return self.operator.mv(cube)

@@ -113,7 +113,7 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
             return jnp.einsum("klyx,lyx->kyx", inverse, direction)
 
         newton, _ = cg(hessian, -gradient, M=precondition, tol=CG_TOLERANCE, maxiter=CG_STEPS)
-        decrement = -0.5 * (gradient * newton).sum()
+        decrement = 0.5 * abs((gradient * newton).sum())
         # Cut pixel by pixel, the Newton step may point uphill; each pixel's own Newton step does not.
         direction = within_cone(newton, relative, problem.relative(newton))
         own = -precondition(gradient)
@@ -136,7 +136,10 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
             inside = moved.min() > 0
             ratio = jnp.where(inside, moved, relative) / relative
             barrier = -(problem.barrier * jnp.log(ratio)).sum((1, 2)).sum()
-            models_moved = [m + length * d for m, d in zip(models, model_along, strict=True)]
+            models_moved = [
+                term.floored(m - term.background + length * d) + term.background
+                for term, m, d in zip(problem.terms, models, model_along, strict=True)
+            ]
             data = change(problem.terms, models, models_moved)
             total = data + barrier + problem.penalty.value(maps + length * direction) - penalty
             return jnp.logical_not(inside & (total <= 1e-4 * length * slope))
