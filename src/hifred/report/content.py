@@ -7,7 +7,7 @@ import numpy as np
 
 from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
-from hifred.metrics import cstat
+from hifred.metrics import Scores, cstat, score
 from hifred.poisson import expected_cstat
 from hifred.report.bands import Band, Line, continuum_band, find_line, line_band, telling_pixel
 from hifred.report.frame import Frame, frame_of
@@ -70,6 +70,8 @@ class Content:
         Maps of the mean angular distance (degrees) of result and truth.
     agreements : tuple of Agreement
         One for each data set.
+    scores : Scores or None
+        Measures against the truth, where that is known.
     notes : tuple of str
         What the reader has to know besides.
     """
@@ -87,6 +89,7 @@ class Content:
     velocities: tuple[tuple[View, np.ndarray], ...]
     angles: tuple[tuple[View, np.ndarray], ...]
     agreements: tuple[Agreement, ...]
+    scores: Scores | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -144,9 +147,19 @@ def gather(
         tuple(residual_of(dataset, predicted, frame) for dataset, predicted in pairs),
         _velocities(views, datasets, found),
         tuple((view, angles_of(values)) for view, values in _cubes(views, fused, true)),
-        tuple(_agreement(dataset, predicted) for dataset, predicted in pairs),
+        tuple(agreement_of(dataset, predicted) for dataset, predicted in pairs),
+        None if true is None else score_of(fused.values, true, frame, found, datasets),
         tuple(notes),
     )
+
+
+def score_of(
+    values: np.ndarray, truth: np.ndarray, frame: Frame, line: Line | None, datasets: Sequence[Dataset]
+) -> Scores:
+    """Measures of a cube against the truth; ERGAS for the coarsest detector pixel of the data sets."""
+    coarse = max((float(np.prod(dataset.response.kernels.rebin[1:])) ** 0.5 for dataset in datasets), default=1.0)
+    energies = None if frame.grid is None else frame.centres
+    return score(values, truth, ratio=1 / coarse, energies=energies, line=None if line is None else line.centre)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -203,7 +216,8 @@ def _velocities(
     return tuple((view, values) for view, values in maps if np.isfinite(values).any())
 
 
-def _agreement(dataset: Dataset, predicted: np.ndarray) -> Agreement:
+def agreement_of(dataset: Dataset, predicted: np.ndarray) -> Agreement:
+    """C-stat of a data set for predicted counts, and what to expect; nan where a prediction is not finite."""
     if not np.isfinite(predicted[dataset.mask]).all():
         return Agreement(dataset.name, np.nan, np.nan, np.nan)
     mean, variance = expected_cstat(predicted, dataset.mask)

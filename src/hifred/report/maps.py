@@ -7,13 +7,11 @@ import numpy as np
 
 from hifred.data.dataset import Dataset
 from hifred.metrics import angular_distance_map, line_maps
+from hifred.metrics.scores import FAINT_LINE
 from hifred.report.bands import Line
 from hifred.report.channels import sky_place
 from hifred.report.frame import Frame
 from hifred.report.views import View, shown_channels
-
-FAINT_LINE = 0.05
-"""Velocities are shown where the line has this fraction of its flux in the brightest pixel."""
 
 FAINT_SKY = 0.02
 """Angular distances are shown where the image has this fraction of its peak."""

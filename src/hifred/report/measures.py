@@ -1,11 +1,10 @@
 """The tables: how good the fusion is, and how it was made."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from hifred import metrics
+from hifred.metrics import Scores, mean_angular_distance
 from hifred.report.content import Agreement, Content
 
 STATUS = {
@@ -30,53 +29,36 @@ class Row:
 
 def measures(content: Content) -> list[Row]:
     """Measures against the truth, where there is one, and against the data."""
-    rows = [] if content.truth is None else _against_truth(content, content.truth)
+    rows = (
+        []
+        if content.truth is None or content.scores is None
+        else _against_truth(content, content.scores, content.truth)
+    )
     rows += [_agreement_row(agreement) for agreement in content.agreements]
     if content.truth is None:
-        rows.append(
-            Row(
-                "Mean angular distance",
-                _try(lambda: f"{metrics.mean_angular_distance(content.fused.values):.2f}°"),
-                "",
-                "how much spectra change from a pixel to the next",
-            )
-        )
+        value = _angular_distance(content.fused.values)
+        rows.append(Row("Mean angular distance", value, "", "how much spectra change from a pixel to the next"))
     return rows
 
 
-def _against_truth(content: Content, truth: np.ndarray) -> list[Row]:
-    fused = content.fused.values
-    coarse = max(float(np.prod(dataset.response.kernels.rebin[1:])) ** 0.5 for dataset in content.datasets)
+def _against_truth(content: Content, scores: Scores, truth: np.ndarray) -> list[Row]:
     rows = [
-        Row("Error (NMSE)", _try(lambda: f"{metrics.nmse(fused, truth):.1f} dB".replace("-", "−")), "−∞",
+        Row("Error (NMSE)", _decibel(scores.nmse), "−∞",
             "squared error of all voxels over the truth's power; −20 dB is 10% rms"),
-        Row("Mean spectral angle", _try(lambda: f"{metrics.spectral_angle(fused, truth):.2f}°"), "0°",
+        Row("Mean spectral angle", _number(scores.spectral_angle, "{:.2f}°"), "0°",
             "difference in the shape of the spectrum, averaged over pixels"),
-        Row("SSIM", _try(lambda: f"{metrics.ssim(fused, truth):.3f}"), "1", "structural similarity of the images"),
-        Row("ERGAS", _try(lambda: f"{metrics.ergas(fused, truth, ratio=1 / coarse):.2f}"), "0",
-            "relative error of the images, averaged over energies"),
-        Row("Misplaced flux", _try(lambda: f"{metrics.flux_per_pixel(fused, truth):.2%}"), "0%",
+        Row("SSIM", _number(scores.ssim, "{:.3f}"), "1", "structural similarity of the images"),
+        Row("ERGAS", _number(scores.ergas, "{:.2f}"), "0",
+            "relative error of the images, averaged over the energies that are not dark"),
+        Row("Misplaced flux", _number(scores.flux_per_pixel, "{:.2%}"), "0%",
             "photons in the wrong pixel, over all photons"),
-        Row("Mean angular distance", _try(lambda: f"{metrics.mean_angular_distance(fused):.2f}°"),
-            _try(lambda: f"{metrics.mean_angular_distance(truth):.2f}°"),
+        Row("Mean angular distance", _number(scores.angular_distance, "{:.2f}°"), _angular_distance(truth),
             "how much spectra change from a pixel to the next"),
     ]  # fmt: skip
-    error = velocity_error(content)
-    if error is not None and content.line is not None:
-        rows.append(
-            Row(f"Velocity error, {content.line.name}", f"{error:.0f} km/s", "0 km/s", "rms over the pixels of the map")
-        )
+    if scores.velocity_error is not None and content.line is not None:
+        error = f"{scores.velocity_error:.0f} km/s"
+        rows.append(Row(f"Velocity error, {content.line.name}", error, "0 km/s", "rms over the pixels of the map"))
     return rows
-
-
-def velocity_error(content: Content) -> float | None:
-    """Root mean square difference of the velocity maps of result and truth, km/s."""
-    maps = {view.key: values for view, values in content.velocities}
-    if "fused" not in maps or "truth" not in maps:
-        return None
-    difference = maps["fused"] - maps["truth"]
-    seen = np.isfinite(difference)
-    return float(np.sqrt(np.mean(difference[seen] ** 2))) if seen.any() else None
 
 
 def _agreement_row(agreement: Agreement) -> Row:
@@ -119,11 +101,10 @@ def settings(content: Content) -> list[Row]:
 
 def key_numbers(content: Content) -> list[Row]:
     """The handful of numbers for the head of the page."""
-    fused, truth = content.fused, content.truth
     rows = []
-    if truth is not None:
-        rows.append(Row("error (NMSE)", _try(lambda: f"{metrics.nmse(fused.values, truth):.1f} dB".replace("-", "−"))))
-        rows.append(Row("spectral angle", _try(lambda: f"{metrics.spectral_angle(fused.values, truth):.1f}°")))
+    if content.scores is not None:
+        rows.append(Row("error (NMSE)", _decibel(content.scores.nmse)))
+        rows.append(Row("spectral angle", _number(content.scores.spectral_angle, "{:.1f}°")))
     for agreement in content.agreements[:3]:
         if np.isfinite(agreement.ratio):
             rows.append(Row(f"C-stat / expected, {agreement.name}", f"{agreement.ratio:#.3g}".rstrip(".")))
@@ -161,10 +142,18 @@ def status_sentence(content: Content) -> str:
     return " ".join(parts)
 
 
-def _try(measure: Callable[[], str]) -> str:
-    """A measure, or a dash where it does not exist for these cubes."""
+def _number(value: float | None, form: str) -> str:
+    """A measure in words, or a dash where it does not exist for these cubes."""
+    return "–" if value is None else form.format(value)
+
+
+def _decibel(value: float | None) -> str:
+    return _number(value, "{:.1f} dB").replace("-", "−")
+
+
+def _angular_distance(values: np.ndarray) -> str:
     try:
-        return measure()
+        return f"{mean_angular_distance(values):.2f}°"
     except ValueError:
         return "–"
 
