@@ -1,5 +1,6 @@
 """A report of a fusion: one HTML page to look at and click on, and its panels as pictures."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def write_report(
     ModuleNotFoundError
         If Bokeh is not installed.
     """
+    require_bokeh()
     return _write_page(gather(fused, datasets, truth, line=line, title=title), Path(path))
 
 
@@ -129,7 +131,11 @@ def report_files(
         If a file is missing or not what it should be, or the cube does not name its data sets.
     ValueError
         As `write_report`.
+    ModuleNotFoundError
+        If Bokeh is not installed.
     """
+    require_bokeh()
+    fitsio.require_writable(output, overwrite=True)
     content = content_of_files(fused_path, truth_path, datasets=datasets, line=line, title=title)
     written = [_write_page(content, Path(output))]
     if pictures is not None:
@@ -139,11 +145,21 @@ def report_files(
     return written
 
 
+def require_bokeh() -> None:
+    """Check, before any long work, that a page can be made.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If Bokeh is not installed.
+    """
+    if importlib.util.find_spec("bokeh") is None:
+        raise ModuleNotFoundError("a page needs Bokeh: install hifred[report]", name="bokeh")
+
+
 def _write_page(content: Content, path: Path) -> Path:
-    try:
-        from hifred.report.page import render
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"the page needs {error.name}: install hifred[report]", name=error.name) from error
+    from hifred.report.page import render
+
     page = render(content)
     with fitsio.replacing(path) as part:
         part.write_text(page, encoding="utf-8")

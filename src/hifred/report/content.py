@@ -157,9 +157,15 @@ def score_of(
     values: np.ndarray, truth: np.ndarray, frame: Frame, line: Line | None, datasets: Sequence[Dataset]
 ) -> Scores:
     """Measures of a cube against the truth; ERGAS for the coarsest detector pixel of the data sets."""
-    coarse = max((float(np.prod(dataset.response.kernels.rebin[1:])) ** 0.5 for dataset in datasets), default=1.0)
     energies = None if frame.grid is None else frame.centres
-    return score(values, truth, ratio=1 / coarse, energies=energies, line=None if line is None else line.centre)
+    return score(
+        values, truth, ratio=pixel_ratio(datasets), energies=energies, line=None if line is None else line.centre
+    )
+
+
+def pixel_ratio(datasets: Sequence[Dataset]) -> float:
+    """Side of a sky pixel over that of the coarsest detector pixel; 1 without data sets."""
+    return 1 / max((float(np.prod(dataset.response.kernels.rebin[1:])) ** 0.5 for dataset in datasets), default=1.0)
 
 
 def listed(names: Sequence[str]) -> str:

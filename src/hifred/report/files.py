@@ -43,8 +43,26 @@ def content_of_files(
     fused = FusedCube.read(fused_path)
     paths, notes = _inputs(fused, Path(fused_path)) if datasets is None else ([Path(path) for path in datasets], [])
     data = [Dataset.read(path) for path in paths]
-    truth = None if truth_path is None else FusedCube.read(truth_path).values
+    truth = None if truth_path is None else read_cube_like(truth_path, fused, fused_path).values
     return gather(fused, data, truth, line=line, title=title, notes=notes)
+
+
+def read_cube_like(path: str | os.PathLike, other: FusedCube, other_path: str | os.PathLike) -> FusedCube:
+    """Read a cube that has to lie on the grid of another one.
+
+    Raises
+    ------
+    FileError
+        If the file is missing or no cube, or shape or grid differ.
+    """
+    cube = FusedCube.read(path)
+    if cube.values.shape != other.values.shape:
+        raise fitsio.FileError(
+            f"{path}: expected a cube of shape {other.values.shape} as {other_path} has it, found {cube.values.shape}"
+        )
+    if cube.grid is not None and other.grid is not None:
+        other.grid.require_same(cube.grid, (str(other_path), str(path)))
+    return cube
 
 
 def _inputs(fused: FusedCube, fused_path: Path) -> tuple[list[Path], list[str]]:
