@@ -55,11 +55,12 @@ def run(
     written = write_scene(simulated, folder, overwrite=True)
     paths = [folder / f"{dataset.name}.fits" for dataset in simulated.datasets]
     data = [Dataset.read(path) for path in paths]
-    say(f"Fusing {' and '.join(dataset.name for dataset in data)}")
+    names = " and ".join(dataset.name for dataset in data)
+    say(f"Fusing {names}")
     fused = fuse(data, progress=progress)
     for entry, path in zip(fused.provenance["inputs"], paths, strict=True):
         entry["file"], entry["file_sha256"] = path.name, sha256(path)
     fused.write(folder / FUSED, overwrite=True)
-    title = f"{' and '.join(dataset.name for dataset in data)}, fused (simulated scene {name})"
+    title = f"{name}: a simulated sky, seen by {names} and fused"
     shown = report_files(folder / FUSED, folder / TRUTH, folder / PAGE, pictures=folder, title=title)
     return [*written, folder / FUSED, *shown]

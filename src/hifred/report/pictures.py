@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from hifred import fitsio
 from hifred.report import style
@@ -26,6 +27,9 @@ _LOOK: dict = {
     "xtick.color": style.MUTED, "ytick.color": style.MUTED, "text.color": style.INK, "axes.linewidth": 0.8,
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "figure.dpi": DPI,
 }  # fmt: skip
+
+# On an axis of few decades "2" is easier to read than two times a power of ten.
+_DECIMAL = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 def draw_pictures(content: Content, folder: str | os.PathLike) -> list[Path]:
@@ -54,11 +58,13 @@ def draw_pictures(content: Content, folder: str | os.PathLike) -> list[Path]:
 def overview(content: Content) -> Figure:
     """Images of the two bands, and the spectrum of the marked pixel."""
     views, frame = content.views, content.frame
-    figure = Figure(figsize=(3 * len(views) + 0.6, 9.6), layout="constrained")
+    figure = Figure(figsize=(3 * len(views) + 0.6, 10.2), layout="constrained")
     figure.suptitle(content.title, fontsize=14, fontweight="bold", parse_math=False)
-    halves = figure.add_gridspec(2, 1, height_ratios=(6.4, 3.2))
+    halves = figure.add_gridspec(2, 1, height_ratios=(7, 3.2))
     upper, lower = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     axes = upper.subplots(2, len(views), squeeze=False)
+    widths = "Small numbers: width (FWHM) of a point and of a narrow line in the instrument, or the size of a voxel"
+    upper.suptitle(widths, fontsize=8.5, color=style.MUTED)
     for row, band in enumerate(content.bands):
         top = image_top(content, band)
         power = exponent(top)
@@ -138,6 +144,9 @@ def course(content: Content) -> Figure | None:
             right.semilogy(history.iteration, history.cstat[:, number] / agreement.expected,
                            color=style.colour_of_input(number), label=_plain(agreement.name))  # fmt: skip
         right.legend()
+    right.yaxis.set_major_formatter(_DECIMAL)
+    low, high = right.get_ylim()
+    right.yaxis.set_minor_formatter(_DECIMAL if high < 10 * low else NullFormatter())
     right.axhline(1, color=style.MUTED, ls="--", lw=1)
     right.set(xlabel="iteration", ylabel="C-stat / expected")
     return figure
@@ -167,7 +176,7 @@ def _sky(
         ticks = frame.sky_ticks(number)
         set_ticks(list(ticks), list(ticks.values()) if labelled else [""] * len(ticks))
     if below:
-        axis.set_xlabel(frame.sky_label.split(",")[0])
+        axis.set_xlabel(frame.sky_label.replace(", ", "\n"))
 
 
 def _scale(palette: str, low: float, high: float) -> ScalarMappable:
