@@ -55,12 +55,11 @@ def run(
     written = write_scene(simulated, folder, overwrite=True)
     paths = [folder / f"{dataset.name}.fits" for dataset in simulated.datasets]
     data = [Dataset.read(path) for path in paths]
-    names = " and ".join(dataset.name for dataset in data)
-    say(f"Fusing {names}")
+    say(f"Fusing {' and '.join(dataset.name for dataset in data)}")
     fused = fuse(data, progress=progress)
     for entry, path in zip(fused.provenance["inputs"], paths, strict=True):
         entry["file"], entry["file_sha256"] = path.name, sha256(path)
     fused.write(folder / FUSED, overwrite=True)
-    title = f"{name}: a simulated sky, seen by {names} and fused"
+    title = f"{name}, simulated and fused"
     shown = report_files(folder / FUSED, folder / TRUTH, folder / PAGE, pictures=folder, title=title)
     return [*written, folder / FUSED, *shown]

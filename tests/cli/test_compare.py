@@ -9,7 +9,8 @@ from hifred import Dataset, FusedCube, metrics
 def test_a_table_with_one_row_for_each_cube(hifred, files):
     fused, truth = (FusedCube.read(files / name) for name in ("fused.fits", "truth.fits"))
     fused.write("a.fits")
-    code, out, error = hifred("compare", files / "truth.fits", "a.fits", files / "truth.fits")
+    truth.write("b.fits")
+    code, out, error = hifred("compare", files / "truth.fits", "a.fits", "b.fits")
     assert (code, error) == (0, "")
     assert max(map(len, out.splitlines())) <= 80
     assert "Fe XXV km/s" in out
@@ -43,6 +44,22 @@ def test_data_sets_add_their_own_table_and_json_has_the_numbers(hifred, files):
         assert entry["cstat"] == pytest.approx(data.cstat(fused.values), rel=1e-3)
         expected = metrics.kl(data.predict(truth.values), np.maximum(data.predict(fused.values), 0), data.mask)
         assert entry["kl"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_rounding_of_the_prediction_does_not_make_the_divergence_infinite(hifred, files, monkeypatch):
+    true = Dataset.predict
+
+    def rounded(self, values):
+        counts = true(self, values)
+        counts[0, 0] = 1e-9 * counts.max() if values.max() == truth.max() else 0.0
+        return counts
+
+    truth = FusedCube.read(files / "truth.fits").values
+    monkeypatch.setattr(Dataset, "predict", rounded)
+    names = [files / name for name in ("truth.fits", "fused.fits")]
+    assert hifred("compare", *names, "--data", files / "xmm.fits", "--json", "n.json")[0] == 0
+    with open("n.json", encoding="utf-8") as stream:
+        assert json.load(stream)["cubes"][0]["data"][0]["kl"] > 0
 
 
 def test_what_json_does_not_have_is_null(hifred, files):

@@ -1,5 +1,6 @@
 """The verb `compare`: how near the truth cubes are, as a table."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -48,22 +49,23 @@ def _show(comparison) -> None:
     velocity = "no line" if comparison.line is None else f"{comparison.line.name} km/s"
     heads = ("NMSE dB", "angle deg", "SSIM", "ERGAS", "flux %", velocity)
     table = _table("cube", *heads)
-    for row in comparison.rows:
+    names = _names([row.file for row in comparison.rows])
+    for name, row in zip(names, comparison.rows, strict=True):
         s = row.scores
         flux = None if s.flux_per_pixel is None else 100 * s.flux_per_pixel
         table.add_row(
-            row.file, _number(s.nmse, ".2f"), _number(s.spectral_angle, ".2f"), _number(s.ssim, ".3f"),
+            name, _number(s.nmse, ".2f"), _number(s.spectral_angle, ".2f"), _number(s.ssim, ".3f"),
             _number(s.ergas, ".2f"), _number(flux, ".2f"), _number(s.velocity_error, ".0f"),
         )  # fmt: skip
     console.print(table)
     if any(row.fits for row in comparison.rows):
         console.print()
         table = _table("cube", "data set", "C-stat", "expected", "sigma", "ratio", "KL")
-        for row in comparison.rows:
+        for name, row in zip(names, comparison.rows, strict=True):
             for number, fit in enumerate(row.fits):
                 a = fit.agreement
                 table.add_row(
-                    row.file if number == 0 else "", a.name, _number(a.cstat, ".0f"), _number(a.expected, ".0f"),
+                    name if number == 0 else "", a.name, _number(a.cstat, ".0f"), _number(a.expected, ".0f"),
                     _number(a.deviation, ".0f"), _number(a.ratio, ".3f"), _number(fit.kl, ".4g"),
                 )  # fmt: skip
         console.print(table)
@@ -85,6 +87,13 @@ def _table(first: str, *others: str):
     for name in others:
         table.add_column(name, justify="left" if name == "data set" else "right", no_wrap=True)
     return table
+
+
+def _names(files: list[str]) -> list[str]:
+    """Files as seen from the directory that holds all of them, so that rows stay short."""
+    paths = [Path(file).resolve() for file in files]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [str(path.relative_to(common)) for path in paths]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -58,9 +58,9 @@ def draw_pictures(content: Content, folder: str | os.PathLike) -> list[Path]:
 def overview(content: Content) -> Figure:
     """Images of the two bands, and the spectrum of the marked pixel."""
     views, frame = content.views, content.frame
-    figure = Figure(figsize=(3 * len(views) + 0.6, 10.2), layout="constrained")
+    figure = Figure(figsize=(3 * len(views) + 0.6, 9.9), layout="constrained")
     figure.suptitle(content.title, fontsize=14, fontweight="bold", parse_math=False)
-    halves = figure.add_gridspec(2, 1, height_ratios=(7, 3.2))
+    halves = figure.add_gridspec(2, 1, height_ratios=(6.7, 3.2))
     upper, lower = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     axes = upper.subplots(2, len(views), squeeze=False)
     widths = "Small numbers: width (FWHM) of a point and of a narrow line in the instrument, or the size of a voxel"
