@@ -25,7 +25,7 @@ BENCHMARKS := $(sort $(wildcard benchmarks/bench_*.py))
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s%s\n", $$1, $$2 }'
 
-demo: $(VENV)/.installed-runtime ## fuse a simulated observation and show the result
+demo: $(VENV)/.installed-report ## fuse a simulated observation and show the result
 	$(BIN)/hifred demo
 
 test: $(VENV)/.installed-test ## run the tests

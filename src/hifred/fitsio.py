@@ -72,7 +72,7 @@ def write(path: str | os.PathLike, hdus: list, *, overwrite: bool) -> None:
     """Write HDUs to `path` with checksums, through a temporary file and a rename; compressed if it ends in `.gz`."""
     path = require_writable(path, overwrite=overwrite)
     whole = fits.HDUList(hdus)
-    whole[0].header[CONTENTS] = (",".join(hdu.name for hdu in whole[1:]), "extensions of this file")
+    whole[0].header[CONTENTS] = ",".join(hdu.name for hdu in whole[1:])  # a comment may not fit beside it
     try:
         with replacing(path) as part, (gzip.open if path.suffix == ".gz" else open)(part, "wb") as stream:
             whole.writeto(stream, checksum=True)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hifred.doppler import energy_factor
-from hifred.metrics import LINES, line_centroid, line_maps, line_width
+from hifred.metrics import LINES, line_centroid, line_maps, line_velocity_error, line_width
 
 ENERGIES = 0.6 + 0.0002 * np.arange(550)  # keV, bins of 90 km/s around O VIII
 REST = LINES["O VIII"]
@@ -44,6 +44,16 @@ def test_faint_pixels_are_nan_and_noise_cannot_throw_the_mean_out():
     rest = np.delete(maps.centroid.ravel(), 0)
     assert np.abs(rest).max() < 4000
     assert rest.mean() == pytest.approx(1000, abs=400)
+
+
+def test_the_velocity_error_is_the_rms_where_both_have_the_line():
+    truth = np.stack([gaussian_line(v, 400) for v in (0, 500, 1000)], axis=1)[:, None, :]
+    result = np.stack([gaussian_line(v, 400) for v in (300, 900, 0)], axis=1)[:, None, :]
+    result[:, 0, 2] = 1e-6  # here the result has no line
+    found = line_velocity_error(result, truth, ENERGIES, "O VIII")
+    assert found == pytest.approx(np.sqrt((300**2 + 400**2) / 2), abs=10)
+    with pytest.raises(ValueError, match="of both"):
+        line_velocity_error(0 * result, truth, ENERGIES, "O VIII")
 
 
 def test_one_side_band_is_enough():

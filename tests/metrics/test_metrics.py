@@ -88,6 +88,46 @@ def test_ergas_by_hand():
     assert metrics.ergas(result, truth, ratio=1 / 3) == pytest.approx(100 / 3 * np.sqrt((0.1**2 + 0.2**2) / 2))
 
 
+def test_ergas_leaves_out_the_energies_at_which_next_to_nothing_shines():
+    truth = np.array([2.0, 2.0, 5.0, 5.0, 0.002, 0.002]).reshape(3, 1, 2)
+    result = truth + np.array([0.2, -0.2, 1.0, 1.0, 7.0, 7.0]).reshape(3, 1, 2)
+    assert metrics.ergas(result, truth) == pytest.approx(100 * np.sqrt((0.1**2 + 0.2**2) / 2))
+    every = 100 * np.sqrt((0.1**2 + 0.2**2 + 3500.0**2) / 3)
+    assert metrics.ergas(result, truth, dark=0) == pytest.approx(every)
+    # The cut is relative: it does not depend on the unit.
+    assert metrics.ergas(1e-9 * result, 1e-9 * truth) == pytest.approx(metrics.ergas(result, truth))
+    for dark in (-0.1, 1.0, np.nan):
+        with pytest.raises(ValueError, match="dark"):
+            metrics.ergas(result, truth, dark=dark)
+
+
+def test_scores_are_the_measures_one_by_one():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 2, (80, 12, 13))
+    energies = np.linspace(6.4, 7.0, 80)
+    truth += 30 * np.exp(-0.5 * ((energies[:, None, None] - 6.7) / 0.02) ** 2)
+    result = truth + rng.normal(0, 0.1, truth.shape)
+    found = metrics.score(result, truth, ratio=0.5, energies=energies, line="Fe XXV")
+    assert found.nmse == metrics.nmse(result, truth)
+    assert found.spectral_angle == metrics.spectral_angle(result, truth)
+    assert found.ssim == metrics.ssim(result, truth)
+    assert found.ergas == metrics.ergas(result, truth, 0.5)
+    assert found.flux_per_pixel == metrics.flux_per_pixel(result, truth)
+    assert found.angular_distance == metrics.mean_angular_distance(result)
+    assert found.velocity_error == metrics.line_velocity_error(result, truth, energies, "Fe XXV", faint=0.05)
+
+
+def test_a_score_that_does_not_exist_is_none():
+    cube = np.ones((4, 3, 3))
+    found = metrics.score(2 * cube, cube)
+    assert (found.ssim, found.velocity_error) == (None, None)
+    assert found.nmse == pytest.approx(0)
+    dark = metrics.score(cube, 0 * cube)
+    assert (dark.nmse, dark.ergas, dark.flux_per_pixel) == (None, None, None)
+    with pytest.raises(ValueError, match=r"\(4, 3, 3\), found \(4, 3, 2\)"):
+        metrics.score(cube[..., :2], cube)
+
+
 def test_ssim_by_hand():
     truth = np.zeros((1, 11, 11))
     truth[0, 5, 5] = 1.0

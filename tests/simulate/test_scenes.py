@@ -89,7 +89,7 @@ def test_a_new_scene_is_one_function():
     def plan(seed):
         ones = np.ones((1, 1, 1))
         camera = Camera("xmm", np.ones(20))
-        return Plan([Gas(ones, 2.0 * ones, seed * ones, 200.0, {})], np.linspace(1, 2, 21), (camera,), 1)
+        return Plan([Gas(1e6 * ones, 2.0 * ones, seed * ones, 200.0, {})], np.linspace(1, 2, 21), (camera,), 1)
 
     assert name in scene_names()
     assert scene(name, seed=3, counts=500).truth.velocity == pytest.approx(3)

@@ -1,5 +1,7 @@
 """What options choose from by name."""
 
+from pathlib import Path
+
 PRIORS = {
     "low-rank-sobolev": "LowRankSobolev",
     "low-rank-starlet": "LowRankStarlet",
@@ -21,3 +23,17 @@ def prior_named(name: str, **options):
     if unknown:
         raise ValueError(f"--{unknown[0]}: expected a prior with this option, found {name}")
     return kind(**given)
+
+
+def line_named(text: str | None) -> str | float | None:
+    """A line as the library wants it: an energy in keV where the text is a number, otherwise a name."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def require_suffix(option: str, path: Path | None, suffix: str) -> None:
+    """Check the end of the name of a file that is replaced if it exists, so that it is never one of the inputs."""
+    if path is not None and path.suffix.lower() != suffix:
+        raise ValueError(f"{option}: expected a file name that ends in {suffix}, found {path}")

@@ -8,12 +8,19 @@ import typer
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")] = Path("demo"),
+    scene: Annotated[
+        str, typer.Option(help="Name of the scene; `hifred simulate --list` shows them.")
+    ] = "realistic-1kev",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Fuse a small simulated observation and draw the result.
+    """Simulate a supernova remnant, fuse what two telescopes see of it, and show the result as a page.
+
+    Takes about a minute on two cores. Files of an earlier demonstration in the same directory are replaced.
 
     Example: `hifred demo`
     """
-    from hifred.demo import run
+    from hifred.demo import PAGE, run
 
-    for path in run(output):
+    for path in run(output, scene, progress=not quiet, say=typer.echo):
         typer.echo(f"wrote {path}")
+    typer.echo(f"Open this page in a browser: {(output / PAGE).resolve().as_uri()}")

@@ -44,6 +44,8 @@ def _describe_dataset(dataset) -> str:
 
 
 def _describe_cube(cube) -> str:
+    if len(cube.history) == 0:  # a truth, or a cube from elsewhere
+        return f"cube of {cube.values.shape}{_energies(cube.grid)}, {cube.status}: {cube.message}"
     last = cube.history[-1]
     return (
         f"fused cube of {cube.values.shape}{_energies(cube.grid)}, {cube.status} after {last.iteration} iterations, "

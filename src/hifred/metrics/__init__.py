@@ -8,11 +8,13 @@ from hifred.metrics.angles import (
 )
 from hifred.metrics.counts import cstat, kl
 from hifred.metrics.fidelity import ergas, flux_error_map, flux_per_pixel, nmse, ssim
-from hifred.metrics.lines import LINES, LineMaps, line_centroid, line_maps, line_width
+from hifred.metrics.lines import LINES, LineMaps, line_centroid, line_maps, line_velocity_error, line_width
+from hifred.metrics.scores import Scores, score
 
 __all__ = [
     "LINES",
     "LineMaps",
+    "Scores",
     "angular_distance_map",
     "cstat",
     "ergas",
@@ -21,9 +23,11 @@ __all__ = [
     "kl",
     "line_centroid",
     "line_maps",
+    "line_velocity_error",
     "line_width",
     "mean_angular_distance",
     "nmse",
+    "score",
     "spectral_angle",
     "spectral_angle_map",
     "ssim",

@@ -8,6 +8,9 @@ from hifred.metrics._arrays import as_pair
 SSIM_SIGMA, SSIM_HALF = 1.5, 5  # window of Wang et al. (2004): Gaussian, 11 x 11
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
+DARK = 1e-3
+"""Energies with less than this fraction of the truth's mean brightness are dark to `ergas`."""
+
 
 def nmse(result, truth):
     """Normalised mean squared error in decibel, `10 log10(sum (result - truth)^2 / sum truth^2)`.
@@ -82,18 +85,21 @@ def flux_per_pixel(result, truth):
     return float(np.abs(result - truth).sum() / truth.sum())
 
 
-def ergas(result, truth, ratio=1.0):
+def ergas(result, truth, ratio=1.0, *, dark=DARK):
     """Relative dimensionless global error in synthesis, `100 ratio sqrt(mean_E (RMSE_E / mean_E)^2)`.
 
     Wald, L. 2000, "Quality of high resolution synthesised images: is there a simple criterion?", Fusion of
-    Earth Data, 99. `RMSE_E` and `mean_E` are those of one energy's image; energies at which the truth is dark
-    are left out.
+    Earth Data, 99. `RMSE_E` and `mean_E` are those of one energy's image. The formula divides by `mean_E`, so
+    that energies at which hardly anything shines would decide it alone: those whose true mean is not above
+    `dark` times the mean over all energies are left out.
 
     Parameters
     ----------
     result, truth : (energy, y, x) arrays
     ratio : float
         Pixel size of the sharp image over that of the coarse one (1/3 for calorimeter pixels of 3 x 3).
+    dark : float
+        Fraction of the truth's mean brightness; 0 leaves out only what is quite dark.
 
     Returns
     -------
@@ -103,11 +109,13 @@ def ergas(result, truth, ratio=1.0):
     Raises
     ------
     ValueError
-        As `nmse`.
+        As `nmse`; or if `dark` is not at least 0 and below 1.
     """
     result, truth = as_pair(result, truth)
+    if not 0 <= dark < 1:
+        raise ValueError(f"dark must be at least 0 and below 1, found {dark}")
     mean = truth.mean(axis=(1, 2))
-    lit = mean > 0
+    lit = (mean > 0) & (mean > dark * mean.mean())
     if not lit.any():
         raise ValueError("truth must have a positive mean at some energy")
     mse = np.mean((result - truth) ** 2, axis=(1, 2))

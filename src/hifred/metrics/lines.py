@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifred.doppler import velocity_from_energy
-from hifred.metrics._arrays import as_cube
+from hifred.metrics._arrays import as_cube, as_pair
 
 LINES = {
     "O VII": 0.57396,
@@ -130,6 +130,34 @@ def line_width(cube, energies, line, **options):
         nan where the line is faint.
     """
     return line_maps(cube, energies, line, **options).width
+
+
+def line_velocity_error(result, truth, energies, line, **options):
+    """Root mean square difference of the line's velocity in result and truth, km/s.
+
+    Over the pixels in which the line is seen in both, each with the same weight.
+
+    Parameters
+    ----------
+    result, truth : (energy, y, x) arrays
+    energies, line, **options
+        As in `line_maps`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `line_maps`, or if no pixel has the line in both.
+    """
+    maps = [line_centroid(cube, energies, line, **options) for cube in as_pair(result, truth)]
+    difference = maps[0] - maps[1]
+    seen = np.isfinite(difference)
+    if not seen.any():
+        raise ValueError("expected the line in some pixel of both result and truth, found none")
+    return float(np.sqrt(np.mean(difference[seen] ** 2)))
 
 
 def rest_energy(line):

@@ -2,12 +2,13 @@
 
 from hifred.simulate import catalogue as _catalogue  # noqa: F401 (importing it registers the scenes)
 from hifred.simulate.cluster import ClusterModel, cluster
+from hifred.simulate.files import truth_cube, write_scene
 from hifred.simulate.maps import weighted_maps
 from hifred.simulate.observation import Camera, draw_counts, expected_counts
 from hifred.simulate.plasma import ELEMENTS, Plasma
 from hifred.simulate.projection import Gas, project
 from hifred.simulate.remnant import RemnantModel, remnant
-from hifred.simulate.scenes import Plan, Scene, Truth, register, scene, scene_names
+from hifred.simulate.scenes import Plan, Scene, Truth, register, scene, scene_descriptions, scene_names
 
 __all__ = [
     "ELEMENTS",
@@ -26,6 +27,9 @@ __all__ = [
     "register",
     "remnant",
     "scene",
+    "scene_descriptions",
     "scene_names",
+    "truth_cube",
     "weighted_maps",
+    "write_scene",
 ]

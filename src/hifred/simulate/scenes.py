@@ -61,6 +61,10 @@ class Scene:
         The CCD ("xmm": sharp in space) and the calorimeter ("xrism": sharp in energy).
     grid : CubeGrid
         The frame of the truth, for the fusion.
+    seed : int
+        Seed of the sky and of the photon noise.
+    counts : float
+        Expected counts of each instrument.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Scene:
     truth: Truth
     datasets: tuple
     grid: CubeGrid
+    seed: int
+    counts: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +146,17 @@ def scene_names():
     return tuple(_PLANS)
 
 
+def scene_descriptions():
+    """What the scenes are.
+
+    Returns
+    -------
+    dict of str to str
+        A plain sentence or two by name.
+    """
+    return {name: description for name, (description, _) in _PLANS.items()}
+
+
 def scene(name, seed=0, counts=None):
     """Simulate a scene: the sky, the instruments, and the photons they count.
 
@@ -182,7 +199,7 @@ def scene(name, seed=0, counts=None):
     truth = Truth(values, grid, **weighted_maps(plan.gases, *frame, column_density=plan.column_density))
     seeds = [(seed, index) for index in range(1, len(plan.cameras) + 1)]
     datasets = tuple(_observe(camera, truth, counts, s) for camera, s in zip(plan.cameras, seeds, strict=True))
-    return Scene(name, description, truth, datasets, grid)
+    return Scene(name, description, truth, datasets, grid, seed, counts)
 
 
 def _observe(camera, truth, counts, seed):
