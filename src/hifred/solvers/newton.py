@@ -7,6 +7,7 @@ from typing import cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
@@ -20,7 +21,8 @@ from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
 BARRIER = 1e-3
 # How far towards the boundary of the cone one step may go, in each pixel.
 TO_BOUNDARY = 0.9
-CG_STEPS, CG_TOLERANCE = 30, 0.05
+# Few and loose: more of them cost more than the outer steps they save.
+CG_STEPS, CG_TOLERANCE = 12, 0.1
 HALVINGS = 20
 
 
@@ -169,8 +171,11 @@ def curvature(term: PoissonTerm, model: Counts) -> Counts:
 def outer_sums(spectra: Float[Array, "channel component"], weights: Counts) -> Float[Array, "k l row column"]:
     """`sum_e S[e, k] S[e, l] weights[e, y, x]` for all pairs of components."""
     count = spectra.shape[1]
-    pairs = (spectra[:, :, None] * spectra[:, None, :]).reshape(spectra.shape[0], -1)
-    return jnp.einsum("ep,eyx->pyx", pairs, weights).reshape(count, count, *weights.shape[1:])
+    first, second = np.triu_indices(count)
+    sums = jnp.einsum("ep,eyx->pyx", spectra[:, first] * spectra[:, second], weights)
+    place = np.zeros((count, count), int)
+    place[first, second] = place[second, first] = np.arange(first.size)
+    return sums[place]
 
 
 def fisher_blocks(operator: Restricted, weights: Counts) -> Float[Array, "k l y x"]:
