@@ -51,6 +51,11 @@ def ratio(model, counts):
     return jnp.where(counts > 0, jnp.minimum(counts / jnp.maximum(model, TINY), MOST), 0)
 
 
+def floored(expected, rounding: float):
+    """Expected counts (channel, y, x), in each channel at least `rounding` times the largest."""
+    return expected if rounding == 0 else jnp.maximum(expected, rounding * expected.max((1, 2), keepdims=True))
+
+
 class PoissonTerm(eqx.Module):
     """Counts of one data set against the expected counts of a linear model.
 
@@ -79,9 +84,7 @@ class PoissonTerm(eqx.Module):
 
     def floored(self, expected: Counts) -> Counts:
         """Expected counts, at least the rounding error of the operator."""
-        if self.operator.rounding == 0:
-            return expected
-        return jnp.maximum(expected, self.operator.rounding * expected.max((1, 2), keepdims=True))
+        return floored(expected, self.operator.rounding)
 
     def half_cstat(self, model: Counts) -> Float[Array, " channel"]:
         """Half the C-stat of each channel, masked bins left out; the sum over channels is best done in float64."""

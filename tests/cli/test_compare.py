@@ -46,22 +46,6 @@ def test_data_sets_add_their_own_table_and_json_has_the_numbers(hifred, files):
         assert entry["kl"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_rounding_of_the_prediction_does_not_make_the_divergence_infinite(hifred, files, monkeypatch):
-    true = Dataset.predict
-
-    def rounded(self, values):
-        counts = true(self, values)
-        counts[0, 0] = 1e-9 * counts.max() if values.max() == truth.max() else 0.0
-        return counts
-
-    truth = FusedCube.read(files / "truth.fits").values
-    monkeypatch.setattr(Dataset, "predict", rounded)
-    names = [files / name for name in ("truth.fits", "fused.fits")]
-    assert hifred("compare", *names, "--data", files / "xmm.fits", "--json", "n.json")[0] == 0
-    with open("n.json", encoding="utf-8") as stream:
-        assert json.load(stream)["cubes"][0]["data"][0]["kl"] > 0
-
-
 def test_what_json_does_not_have_is_null(hifred, files):
     assert hifred("compare", files / "truth.fits", files / "truth.fits", "--json", "n.json")[0] == 0
     with open("n.json", encoding="utf-8") as stream:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hifred.grid import CubeGrid
-from hifred.poisson import PoissonTerm, expected_cstat, half_deviance
+from hifred.poisson import PoissonTerm, expected_cstat, floored, half_deviance
 from hifred.response.response import Response
 
 
@@ -80,7 +80,7 @@ class Dataset:
             object.__setattr__(self, field, value)
 
     def predict(self, cube) -> np.ndarray:
-        """Expected counts of a sky cube, background included.
+        """Expected counts of a sky cube, background included; at least the rounding of an FFT, as in the fit.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class Dataset:
         -------
         array of shape (channel, y, x)
         """
-        return np.asarray(self.response.mv(cube)) + self.background
+        return np.asarray(floored(self.response.mv(cube), self.response.operator.rounding)) + self.background
 
     def sample(self, cube, seed: int | np.random.Generator = 0) -> "Dataset":
         """Mock data: this data set with its counts drawn from the expected counts of a sky cube.
@@ -109,8 +109,7 @@ class Dataset:
             If the cube is negative somewhere or not finite.
         """
         _require_counts(f"{self.name}: sample: cube", np.asarray(cube))
-        # Rounding of an FFT may leave tiny negative numbers.
-        expected = np.maximum(self.predict(cube), 0).astype(float)
+        expected = self.predict(cube).astype(float)
         counts = np.random.default_rng(seed).poisson(expected)
         return Dataset(counts, self.response, self.background, self.mask, self.name, self.grid)
 

@@ -17,9 +17,6 @@ from hifred.report.content import Agreement, agreement_of, pixel_ratio, score_of
 from hifred.report.files import read_cube_like
 from hifred.report.frame import frame_of
 
-ROUNDING = 1e-6
-"""Predictions below this fraction of the largest one are noise of single precision, and count as 0 in the truth."""
-
 
 @dataclass(frozen=True)
 class Fit:
@@ -132,13 +129,12 @@ def compare_files(
     frame = frame_of(truth, datasets)
     found = find_line(frame, truth.values, line)
     expected = [truth.predict(dataset) for dataset in datasets]
-    expected = [np.where(counts > ROUNDING * counts.max(), counts, 0) for counts in expected]
     rows = []
     for path in fused_paths:
         fused = read_cube_like(path, truth, truth_path)
         fits = []
         for dataset, of_truth in zip(datasets, expected, strict=True):
-            predicted = np.maximum(fused.predict(dataset), 0)
+            predicted = fused.predict(dataset)
             agreement = agreement_of(dataset, predicted)
             known = np.isfinite(predicted[dataset.mask]).all()
             fits.append(Fit(agreement, kl(of_truth, predicted, dataset.mask) if known else math.nan))
