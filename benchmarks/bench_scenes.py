@@ -11,6 +11,7 @@ import sys
 import time
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import map_coordinates
 
@@ -20,7 +21,7 @@ from hifred.fusion import assemble
 
 PRIORS = (priors.LowRankSobolev(), priors.LowRankStarlet(), priors.Starlet2D1D(), priors.Unregularized())
 LINES = {"gaussian-1kev": "O VIII", "realistic-1kev": "O VIII"}
-EM_STEPS = 80
+EM_STEPS, EM_PATIENCE = 100, 5
 
 
 def flux(dataset) -> np.ndarray:
@@ -45,15 +46,17 @@ def interpolated(calorimeter) -> np.ndarray:
 
 
 def best_em(datasets, truth) -> tuple[int, np.ndarray]:
-    """Plain EM, stopped by the truth."""
+    """EM without momentum, stopped by the truth."""
     solver, problem = assemble(datasets, priors.Unregularized())
     state = eqx.filter_jit(solver.init)(problem)
     step, cube = eqx.filter_jit(solver.step), eqx.filter_jit(solver.cube)
     best = (np.inf, 0, None)
     for iteration in range(1, EM_STEPS + 1):
-        state = step(problem, state)
+        state = step(problem, eqx.tree_at(lambda s: s.momentum, state, jnp.ones_like(state.momentum)))
         values = np.asarray(cube(problem, state))
         best = min(best, (metrics.nmse(values, truth), iteration, values), key=lambda entry: entry[0])
+        if iteration >= best[1] + EM_PATIENCE:
+            break
     return best[1], best[2]
 
 

@@ -19,6 +19,9 @@ from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
 
 # The barrier adds this fraction of the counts, spread like the rank-one model.
 BARRIER = 1e-3
+# The barrier starts with this many times that weight, and keeps this part of it at each step: straight towards the edge
+# of the cone, the steps would jam there.
+WEIGHT, SHRINK = 1000.0, 0.3
 # How far towards the boundary of the cone one step may go, in each pixel.
 TO_BOUNDARY = 0.9
 # Few and loose: more of them cost more than the outer steps they save.
@@ -62,9 +65,10 @@ class SubspaceProblem(eqx.Module):
 
 
 class NewtonState(State):
-    """State of `Newton`: the maps."""
+    """State of `Newton`: the maps, and how many times its final weight the barrier has now."""
 
     maps: Cube
+    weight: Float[Array, ""]
 
 
 class Newton(Solver[SubspaceProblem, NewtonState]):
@@ -79,7 +83,7 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
     def init(self, problem: SubspaceProblem) -> NewtonState:
         """Start from the rank-one model."""
         inf = jnp.full((), jnp.inf, problem.start.dtype)
-        return NewtonState(self._progress(problem, problem.start, inf), problem.start)
+        return NewtonState(self._progress(problem, problem.start, inf), problem.start, jnp.full_like(inf, WEIGHT))
 
     def _progress(self, problem: SubspaceProblem, maps: Cube, decrement) -> Progress:
         models = [term.predict(maps) for term in problem.terms]
@@ -89,15 +93,16 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
     def step(self, problem: SubspaceProblem, state: NewtonState) -> NewtonState:
         """One Newton step."""
         maps, terms, penalty = state.maps, problem.terms, problem.penalty
+        barrier = state.weight * problem.barrier
         models = [term.predict(maps) for term in terms]
         relative = problem.relative(maps)
         gradient = (
             reduce(add, [term.gradient(maps) for term in terms])
             + penalty.gradient(maps)
-            - jnp.einsum("ek,eyx->kyx", problem.shapes, problem.barrier / relative)
+            - jnp.einsum("ek,eyx->kyx", problem.shapes, barrier / relative)
         )
         curvatures = [curvature(term, model) for term, model in zip(terms, models, strict=True)]
-        barrier_blocks = outer_sums(problem.shapes, problem.barrier / relative**2)
+        barrier_blocks = outer_sums(problem.shapes, barrier / relative**2)
         smooth = penalty.curvature(maps)
 
         def hessian(direction):
@@ -115,7 +120,7 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
             return jnp.einsum("klyx,lyx->kyx", inverse, direction)
 
         newton, _ = cg(hessian, -gradient, M=precondition, tol=CG_TOLERANCE, maxiter=CG_STEPS)
-        decrement = 0.5 * abs((gradient * newton).sum())
+        decrement = 0.5 * abs((gradient * newton).sum()) + (state.weight - 1) * problem.barrier.sum((1, 2)).sum()
         # Cut pixel by pixel, the Newton step may point uphill; each pixel's own Newton step does not.
         direction = within_cone(newton, relative, problem.relative(newton))
         own = -precondition(gradient)
@@ -124,11 +129,15 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
             direction,
             within_cone(own, relative, problem.relative(own)),
         )
-        new = self._line_search(problem, maps, direction, models, relative, (gradient * direction).sum())
-        return NewtonState(self._progress(problem, new, decrement), new)
+        slope = (gradient * direction).sum()
+        length = self._line_search(problem, state, direction, models, relative, slope)
+        new = maps + length * direction
+        weight = jnp.maximum(SHRINK * state.weight, 1)
+        return NewtonState(self._progress(problem, new, decrement), new, weight)
 
-    def _line_search(self, problem, maps, direction, models, relative, slope) -> Cube:
-        """Halve the step until the objective falls as it should; stay where no step does."""
+    def _line_search(self, problem, state, direction, models, relative, slope) -> Float[Array, ""]:
+        """Halve the step until the objectives with the present and the final barrier fall; 0 where they do not."""
+        maps = state.maps
         model_along = [term.operator.mv(direction) for term in problem.terms]
         penalty = problem.penalty.value(maps)
 
@@ -143,8 +152,9 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
                 for term, m, d in zip(problem.terms, models, model_along, strict=True)
             ]
             data = change(problem.terms, models, models_moved)
-            total = data + barrier + problem.penalty.value(maps + length * direction) - penalty
-            return jnp.logical_not(inside & (total <= 1e-4 * length * slope))
+            final = data + barrier + problem.penalty.value(maps + length * direction) - penalty
+            present = final + (state.weight - 1) * barrier
+            return jnp.logical_not(inside & (present <= 1e-4 * length * slope) & (final <= 0))
 
         def search(carry):
             length, tries, _ = carry
@@ -155,7 +165,7 @@ class Newton(Solver[SubspaceProblem, NewtonState]):
         length, _, failed = jax.lax.while_loop(
             lambda carry: carry[2] & (carry[1] < HALVINGS), search, (one, 0, rises(one))
         )
-        return maps + jnp.where(failed, 0, length) * direction
+        return jnp.where(failed, 0.0, length)
 
     def cube(self, problem: SubspaceProblem, state: NewtonState) -> Cube:
         """`V w`; the maximum only removes what rounding may leave below zero."""
