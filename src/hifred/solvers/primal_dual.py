@@ -15,10 +15,12 @@ from hifred.response.operator import Cube
 from hifred.solvers.em import CubeProblem
 from hifred.solvers.solver import Progress, Solver, State, half_cstats
 
-# One step changes a voxel at most by these factors (from below, of the voxel or the floor): the metric must follow.
+# One step changes a voxel at most by these factors (upward, of the voxel or its floor): the metric must follow.
 FACTOR = (0.1, 2.0)
 # Voxels have steps as if they had at least this fraction of the brightness around them: so that dark ones come back.
 FLOOR = 0.5
+# No voxel falls below this part of its floor: a bin that expects exactly nothing would make any photon impossible.
+LEAST = 1e-6
 # Dual steps times local means of primal steps: at 1 an edge between bright and dark makes them too long by 15%.
 CAUTION = 0.85
 # Iterations between new steps, which follow the cube.
@@ -144,8 +146,10 @@ class PrimalDual(Solver[PenalizedProblem, PrimalDualState]):
         filled = jnp.maximum(cube, steps.floor)
         step = jnp.minimum(steps.primal, metric(problem.data, filled, problem.data.sensitivity - gradient))
 
+        least = jnp.maximum(FACTOR[0] * cube, LEAST * steps.floor)
+
         def moved(back):
-            return jnp.clip(cube - step * (gradient + back), FACTOR[0] * cube, FACTOR[1] * filled)
+            return jnp.clip(cube - step * (gradient + back), least, FACTOR[1] * filled)
 
         predicted = moved(state.back)
         coefficients = penalty.transform.analysis(predicted)
