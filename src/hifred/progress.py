@@ -31,10 +31,14 @@ class ProgressBar(AbstractContextManager):
 
     def __init__(self, names: Sequence[str], total: int, *, shown: bool):
         self._names = names
+        console = Console(stderr=True)
+        if not (console.is_terminal or console.is_jupyter):
+            # A log gets the last line only; it need not fit a screen.
+            console = Console(stderr=True, width=max(console.width, 160))
         self._bar = Progress(
             TextColumn("fusing"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("left at most"), TimeRemainingColumn(), TextColumn("{task.fields[state]}", markup=False),
-            console=Console(stderr=True), disable=not shown,
+            console=console, disable=not shown,
         )  # fmt: skip
         self._task = self._bar.add_task("fusing", total=total, state="compiling")
 
