@@ -26,7 +26,7 @@ EM_STEPS, EM_PATIENCE = 100, 5
 
 def flux(dataset) -> np.ndarray:
     """Counts of a data set over its area, where its channels are the energies."""
-    area = dataset.response.kernels.area
+    area = dataset.response.recipe.area
     return dataset.counts if area is None else dataset.counts / np.where(area > 0, area, np.inf)[:, None, None]
 
 
@@ -38,7 +38,7 @@ def image_times_spectrum(camera, calorimeter) -> np.ndarray:
 
 def interpolated(calorimeter) -> np.ndarray:
     """The calorimeter's cube, linearly interpolated on the sky pixels."""
-    _, fy, fx = calorimeter.response.kernels.rebin
+    _, fy, fx = calorimeter.response.recipe.rebin
     cube = flux(calorimeter) / (fy * fx)
     _, ny, nx = calorimeter.response.in_shape
     at = np.meshgrid((np.arange(ny) + 0.5) / fy - 0.5, (np.arange(nx) + 0.5) / fx - 0.5, indexing="ij")
@@ -64,7 +64,7 @@ def row(label, values, scene, line, seconds="", status="") -> str:
     """One line of the table."""
     truth, datasets = scene.truth.values, scene.datasets
     camera, calorimeter = datasets
-    ratio = camera.response.kernels.rebin[1] / calorimeter.response.kernels.rebin[1]
+    ratio = camera.response.recipe.rebin[1] / calorimeter.response.recipe.rebin[1]
     s = metrics.score(values, truth, ratio=ratio, energies=scene.grid.energies, line=line)
     divergences = [metrics.kl(d.predict(truth), d.predict(values)) for d in datasets]
     cstats = [d.cstat(values) / d.expected_cstat(truth)[0] for d in datasets]

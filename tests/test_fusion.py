@@ -19,7 +19,7 @@ PRIORS = {
 
 def model(cube, dataset):
     """Expected counts in double precision, by direct sums."""
-    kernels = dataset.response.kernels
+    kernels = dataset.response.recipe
     out = np.asarray(cube, float)
     if kernels.area is not None:
         out = out * kernels.area.reshape(-1, 1, 1)

@@ -1,6 +1,5 @@
 """The answer: a cube sharp in space and in energy, with where it came from."""
 
-import json
 import os
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ from hifred import fitsio
 from hifred.data.dataset import Dataset
 from hifred.data.grid_io import grid_hdu, read_grid, sky_header
 from hifred.grid import CubeGrid
+from hifred.jsonhdu import json_hdu, read_json
 
 CONTENT = "HIFRED CUBE"
 
@@ -127,12 +127,7 @@ class FusedCube:
         cube = fits.ImageHDU(self.values, header=_cube_header(self.grid), name="CUBE")
         cube.header["BUNIT"] = self.provenance.get("unit", "photon cm-2 s-1")
         history = fits.BinTableHDU(np.asarray(self.history), name="HISTORY")
-        text = json.dumps(self.provenance, indent=1)
-        lines = fits.BinTableHDU.from_columns(
-            [fits.Column("JSON", f"{max(len(text.encode()), 1)}A", array=np.array([text.encode()]))],
-            name="PROVENANCE",
-        )
-        hdus = [primary, cube, history, lines]
+        hdus = [primary, cube, history, json_hdu(self.provenance)]
         if self.grid is not None:
             hdus.append(grid_hdu(self.grid))
         fitsio.write(path, hdus, overwrite=overwrite)
@@ -153,13 +148,7 @@ class FusedCube:
         values = file.data("CUBE")
         table = np.array(file.data("HISTORY"))
         history = table.astype(table.dtype.newbyteorder("=")).view(np.recarray)
-        text = file.column("PROVENANCE", "JSON")
-        try:
-            provenance = json.loads(text[0])
-        except (ValueError, IndexError) as error:
-            raise fitsio.FileError(
-                f"{path}[PROVENANCE]: expected a JSON text, found one that is not ({error})"
-            ) from error
+        provenance = read_json(file)
         grid = read_grid(file)
         if values.ndim != 3 or (grid is not None and grid.shape != values.shape):
             expected = "three axes (energy, y, x)" if grid is None else f"shape {grid.shape} as ENERGIES has it"

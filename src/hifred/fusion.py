@@ -142,17 +142,12 @@ def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:
     """SHA-256 over data, kernels and prior: what the course of a run depends on."""
     digest = hashlib.sha256()
     for dataset in datasets:
-        kernels = dataset.response.kernels
-        digest.update(repr((kernels.grid_shape, kernels.rebin, kernels.boundary, dataset.response.dtype.str)).encode())
-        for array in (
-            dataset.counts,
-            dataset.background,
-            dataset.mask,
-            kernels.psf,
-            kernels.lsf,
-            kernels.area,
-        ):
-            digest.update(b"-" if array is None else repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        digest.update(dataset.response.dtype.str.encode())
+        for part in (dataset.counts, dataset.background, dataset.mask, *dataset.response.recipe.parts()):
+            if isinstance(part, np.ndarray):
+                digest.update(repr(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+            else:
+                digest.update(repr(part).encode())
     digest.update(repr(prior).encode())
     digest.update(importlib.metadata.version("hifred").encode())
     return digest.hexdigest()
@@ -211,7 +206,7 @@ def _table(history: Sequence[Record]) -> np.recarray:
 
 def _provenance(datasets: Sequence[Dataset], prior: Prior, stopping: Stopping, mark: str) -> dict:
     """Versions, options and inputs."""
-    with_area = any(dataset.response.kernels.area is not None for dataset in datasets)
+    with_area = any(dataset.response.recipe.has_area for dataset in datasets)
     return {
         "versions": {
             name: importlib.metadata.version(name) for name in ("hifred", "jax", "equinox", "numpy", "astropy")

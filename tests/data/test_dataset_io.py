@@ -38,7 +38,7 @@ def same(a: Dataset, b: Dataset) -> None:
         assert getattr(a, name).dtype == getattr(b, name).dtype
         assert getattr(b, name).dtype.isnative
     assert a.name == b.name
-    first, second = a.response.kernels, b.response.kernels
+    first, second = a.response.recipe, b.response.recipe
     assert (first.grid_shape, first.rebin, first.boundary) == (second.grid_shape, second.rebin, second.boundary)
     assert a.response.dtype == b.response.dtype
     cube = np.random.default_rng(1).random(a.response.in_shape)

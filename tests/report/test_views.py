@@ -6,7 +6,6 @@ import pytest
 
 from hifred import Dataset, Response
 from hifred.report.bands import continuum_band, find_line, known_lines, line_band, telling_pixel
-from hifred.report.channels import channel_edges
 from hifred.report.content import gather
 from hifred.report.encode import BLANK, LEVELS, encode, encode_views
 from hifred.report.frame import frame_of
@@ -61,7 +60,7 @@ def test_channels_of_a_matrix_lie_where_it_is_most_sensitive():
     nominal = np.linspace(1.0, 2.0, 41)
     rows = np.exp(-0.5 * ((0.5 * (nominal[1:] + nominal[:-1])[:, None] - middle) / 0.04) ** 2)
     response = Response.from_kernels((200, 2, 2), lsf=rows)
-    np.testing.assert_allclose(channel_edges(response, edges), nominal, atol=0.003)
+    np.testing.assert_allclose(response.recipe.channel_edges(edges), nominal, atol=0.003)
 
 
 def test_what_the_page_opens_with(case):

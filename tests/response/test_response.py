@@ -29,7 +29,9 @@ def model(cube, psf=None, lsf=None, area=None, rebin=(1, 1, 1), boundary="zero")
     out = np.array(cube, float)
     if area is not None:
         out = out * (area[:, None, None] if area.ndim == 1 else area)
-    if psf is not None:
+    if psf is not None and psf.ndim == 4:
+        out = spread(out, psf / psf.sum((2, 3), keepdims=True), mode)
+    elif psf is not None:
         kernels = np.broadcast_to(psf, (len(out), *psf.shape[-2:]))
         half = [(n // 2, n // 2) for n in psf.shape[-2:]]
         out = np.stack(
@@ -42,12 +44,34 @@ def model(cube, psf=None, lsf=None, area=None, rebin=(1, 1, 1), boundary="zero")
         half = lsf.size // 2
         padded = np.pad(out, ((half, half), (0, 0), (0, 0)), mode=mode)
         out = np.apply_along_axis(np.convolve, 0, padded, lsf / lsf.sum(), mode="valid")
+    elif lsf is not None and lsf.shape[1] != len(cube):
+        # Each photon of an energy, mirror energies too, is spread by the kernel of that energy.
+        half = lsf.shape[1] // 2
+        kernels = lsf / lsf.sum(1, keepdims=True)
+        at = np.pad(np.arange(len(cube)) + 1, half, mode=mode) - 1
+        wide = np.zeros((len(cube) + 4 * half, *out.shape[1:]))
+        for place, source in enumerate(at):
+            if source >= 0:
+                wide[place : place + 2 * half + 1] += kernels[source][:, None, None] * out[source]
+        out = wide[2 * half : 2 * half + len(cube)]
     elif lsf is not None:
         total = lsf.sum(0)
         out = np.tensordot(lsf / np.where(total > 0, total, 1), out, 1)
     e, y, x = rebin
     shape = out.shape
     return out.reshape(shape[0] // e, e, shape[1] // y, y, shape[2] // x, x).sum((1, 3, 5))
+
+
+def spread(cube, psf, mode):
+    """Each photon of a pixel, mirror pixels too, is spread by the kernel of that pixel; (M, N, h, w)."""
+    _, ny, nx = cube.shape
+    hy, hx = psf.shape[2] // 2, psf.shape[3] // 2
+    at = np.pad(np.arange(ny * nx).reshape(ny, nx) + 1, ((hy, hy), (hx, hx)), mode=mode) - 1
+    wide = np.zeros((len(cube), ny + 4 * hy, nx + 4 * hx))
+    for y, x in np.argwhere(at >= 0):
+        sy, sx = divmod(at[y, x], nx)
+        wide[:, y : y + 2 * hy + 1, x : x + 2 * hx + 1] += psf[sy, sx] * cube[:, sy, sx, None, None]
+    return wide[:, 2 * hy : 2 * hy + ny, 2 * hx : 2 * hx + nx]
 
 
 def divisors(n):
@@ -61,16 +85,21 @@ def arguments(draw):
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     out = {"boundary": draw(st.sampled_from(["zero", "reflect"]))}
     channels = shape[0]
-    match draw(st.sampled_from(["none", "kernel", "matrix"])):
+    match draw(st.sampled_from(["none", "kernel", "kernels", "matrix"])):
         case "kernel":
             out["lsf"] = rng.random(2 * draw(st.integers(0, 9)) + 1)
+        case "kernels":
+            taps = 2 * draw(st.integers(0, 9)) + 1
+            out["lsf"] = rng.random((shape[0], taps if taps != shape[0] else taps + 2))
         case "matrix":
             channels = draw(st.integers(1, 9))
             out["lsf"] = rng.random((channels, shape[0]))
     sides = [2 * draw(st.integers(0, 5)) + 1 for _ in range(2)]
-    match draw(st.sampled_from(["none", "one", "many"])):
+    match draw(st.sampled_from(["none", "one", "many", "everywhere"])):
         case "one":
             out["psf"] = rng.random(sides)
+        case "everywhere":
+            out["psf"] = rng.random((*shape[1:], *sides))
         case "many":
             out["psf"] = rng.random((shape[0], *sides))
     match draw(st.sampled_from(["none", "energy", "cube"])):
@@ -353,7 +382,7 @@ def test_double_precision_of_an_instrument_without_kernels(x64):
 def test_kernels_make_the_same_response_again():
     rng = np.random.default_rng(0)
     response = Response.from_kernels((6, 4, 4), psf=rng.random((3, 3)), lsf=rng.random(5), rebin=(2, 1, 1))
-    kernels = response.kernels
+    kernels = response.recipe
     again = Response.from_kernels(
         kernels.grid_shape, kernels.psf, kernels.lsf, kernels.area, kernels.rebin, kernels.boundary, normalize=False
     )
@@ -365,4 +394,4 @@ def test_kernels_of_the_caller_are_not_tied_to_the_response():
     psf = np.ones((3, 3))
     response = Response.from_kernels((2, 4, 4), psf=psf, normalize=False)
     psf[:] = 7
-    np.testing.assert_array_equal(response.kernels.psf, 1)
+    np.testing.assert_array_equal(response.recipe.psf, 1)

@@ -29,6 +29,10 @@ class Dataset:
         Name of the instrument, for messages, history and files.
     grid : CubeGrid, optional
         Energies and sky position of the cube the response starts from.
+    exposure : float, optional
+        Time observed, s; the response already holds it.
+    provenance : dict, optional
+        Files and options the data set was made from; must be JSON.
 
     Raises
     ------
@@ -42,6 +46,8 @@ class Dataset:
     mask: np.ndarray
     name: str
     grid: CubeGrid | None
+    exposure: float | None
+    provenance: dict
 
     def __init__(
         self,
@@ -51,6 +57,9 @@ class Dataset:
         mask: Any = None,
         name: str = "xmm",
         grid: CubeGrid | None = None,
+        *,
+        exposure: float | None = None,
+        provenance: dict | None = None,
     ):
         shape = response.out_shape
         dtype = response.dtype
@@ -75,7 +84,8 @@ class Dataset:
             raise ValueError(f"{name}: grid: expected shape {response.in_shape}, found {grid.shape}")
         for field, value in (
             ("counts", counts.astype(dtype)), ("response", response), ("background", background.astype(dtype)),
-            ("mask", mask), ("name", str(name)), ("grid", grid),
+            ("mask", mask), ("name", str(name)), ("grid", grid), ("exposure", exposure),
+            ("provenance", dict(provenance or {})),
         ):  # fmt: skip
             object.__setattr__(self, field, value)
 
@@ -111,7 +121,14 @@ class Dataset:
         _require_counts(f"{self.name}: sample: cube", np.asarray(cube))
         expected = self.predict(cube).astype(float)
         counts = np.random.default_rng(seed).poisson(expected)
-        return Dataset(counts, self.response, self.background, self.mask, self.name, self.grid)
+        return self.with_counts(counts)
+
+    def with_counts(self, counts) -> "Dataset":
+        """The same data set with other counts, (channel, y, x)."""
+        return Dataset(
+            counts, self.response, self.background, self.mask, self.name, self.grid,
+            exposure=self.exposure, provenance=self.provenance,
+        )  # fmt: skip
 
     def cstat(self, cube) -> float:
         """C-stat of a sky cube over the bins used."""

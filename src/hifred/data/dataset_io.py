@@ -1,4 +1,4 @@
-"""Data sets as FITS files: counts, background, mask, and the kernels of the response."""
+"""Data sets as FITS files: counts, background, mask, response, and where they come from."""
 
 import os
 
@@ -8,6 +8,9 @@ from astropy.io import fits
 from hifred import fitsio
 from hifred.data.dataset import Dataset
 from hifred.data.grid_io import grid_hdu, read_grid, sky_header
+from hifred.data.response_io import read_recipe, recipe_hdus
+from hifred.jsonhdu import PROVENANCE, json_hdu, read_json
+from hifred.response.calibration import Calibration
 from hifred.response.response import Response
 
 CONTENT = "HIFRED DATASET"
@@ -32,36 +35,32 @@ def write_dataset(dataset: Dataset, path: str | os.PathLike, *, overwrite: bool 
 
     Notes
     -----
-    Extensions: COUNTS, MASK (1: used) and, where there is one, BACKGROUND, each (channel, y, x); PSF, LSF and AREA (the
-    arguments of `Response.from_kernels`, area in cm2 s); ENERGIES (edges in keV). The primary header has the shape of
-    the cube (NENERGY, NY, NX), the rebinning (REBIN_E, REBIN_Y, REBIN_X) and the BOUNDARY.
+    Extensions: COUNTS, MASK (1: used) and, where there is one, BACKGROUND, each (channel, y, x); the response (see
+    `hifred.data.response_io`: PSF, LSF and AREA of plain kernels, or the parts of a `Calibration`); PROVENANCE (JSON:
+    files and options the data set was made from); ENERGIES (edges in keV). The primary header has the shape of the
+    cube (NENERGY, NY, NX), the kind of response (RECIPE) and the EXPOSURE in s.
     """
-    kernels = dataset.response.kernels
     primary = fits.PrimaryHDU()
     primary.header["CONTENT"] = CONTENT
     primary.header["INSTRUME"] = (fitsio.header_text(dataset.name), "name of the data set")
-    for key, value in zip(("NENERGY", "NY", "NX"), kernels.grid_shape, strict=True):
-        primary.header[key] = (value, "shape of the sky cube")
-    for key, value in zip(("REBIN_E", "REBIN_Y", "REBIN_X"), kernels.rebin, strict=True):
-        primary.header[key] = (value, "bins summed")
-    primary.header["BOUNDARY"] = (kernels.boundary, "what lies beyond the frame")
+    recipe = recipe_hdus(dataset.response.recipe, primary.header)
     primary.header["PRECISIO"] = (str(dataset.response.dtype), "precision of the response")
+    if dataset.exposure is not None:
+        primary.header["EXPOSURE"] = (dataset.exposure, "[s] time observed")
     whole = np.array_equal(dataset.counts, np.round(dataset.counts)) and dataset.counts.max() < 2**31
     counts = dataset.counts.astype(np.int32) if whole else dataset.counts
     hdus = [
         primary,
-        fits.ImageHDU(counts, header=sky_header(dataset.grid, kernels.rebin[1:]), name="COUNTS"),
+        fits.ImageHDU(counts, header=_image_header(dataset), name="COUNTS"),
         fits.ImageHDU(dataset.mask.astype(np.uint8), name="MASK"),
     ]
     hdus[1].header["BUNIT"] = "count"
     if dataset.background.any():
         hdus.append(fits.ImageHDU(dataset.background, name="BACKGROUND"))
         hdus[-1].header["BUNIT"] = "count"
-    for name, kernel in (("PSF", kernels.psf), ("LSF", kernels.lsf), ("AREA", kernels.area)):
-        if kernel is not None:
-            hdus.append(fits.ImageHDU(kernel, name=name))
-    if kernels.area is not None:
-        hdus[-1].header["BUNIT"] = "cm2 s"
+    hdus += recipe
+    if dataset.provenance:
+        hdus.append(json_hdu(dataset.provenance))
     if dataset.grid is not None:
         hdus.append(grid_hdu(dataset.grid))
     fitsio.write(path, hdus, overwrite=overwrite)
@@ -80,24 +79,31 @@ def read_dataset(path: str | os.PathLike) -> Dataset:
         found = file.header(0).get("CONTENT", "no such keyword")
         raise fitsio.FileError(f"{path}[PRIMARY]: expected CONTENT = {CONTENT!r}, found {found!r}")
     try:
-        response = Response.from_kernels(
-            [file.key(0, key) for key in ("NENERGY", "NY", "NX")],
-            **{name.lower(): file.data(name) for name in ("PSF", "LSF", "AREA") if name in file},
-            rebin=[file.key(0, key) for key in ("REBIN_E", "REBIN_Y", "REBIN_X")],
-            boundary=file.key(0, "BOUNDARY"),
-            normalize=False,
-            dtype=np.dtype(file.key(0, "PRECISIO")),
-        )
+        response = Response.of(read_recipe(file), np.dtype(file.key(0, "PRECISIO")))
         counts = _native(file.data("COUNTS"))
         background = _native(file.data("BACKGROUND")) if "BACKGROUND" in file else 0.0
         mask = file.data("MASK").astype(bool) if "MASK" in file else None
         return Dataset(
-            counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), read_grid(file)
-        )
+            counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), read_grid(file),
+            exposure=file.header(0).get("EXPOSURE"),
+            provenance=read_json(file) if PROVENANCE in file else None,
+        )  # fmt: skip
     except fitsio.FileError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise fitsio.FileError(f"{path}: {error}") from error
+
+
+def _image_header(dataset: Dataset) -> fits.Header:
+    """Celestial WCS of the counts, where their pixels are blocks of sky pixels."""
+    sky, detector = dataset.response.in_shape[1:], dataset.response.out_shape[1:]
+    if any(n % m for n, m in zip(sky, detector, strict=True)) or _has_own_pixels(dataset.response):
+        return fits.Header()
+    return sky_header(dataset.grid, (sky[0] // detector[0], sky[1] // detector[1]))
+
+
+def _has_own_pixels(response: Response) -> bool:
+    return isinstance(response.recipe, Calibration) and response.recipe.pixels is not None
 
 
 def _native(values: np.ndarray) -> np.ndarray:

@@ -165,7 +165,7 @@ def score_of(
 
 def pixel_ratio(datasets: Sequence[Dataset]) -> float:
     """Side of a sky pixel over that of the coarsest detector pixel; 1 without data sets."""
-    return 1 / max((float(np.prod(dataset.response.kernels.rebin[1:])) ** 0.5 for dataset in datasets), default=1.0)
+    return 1 / max((dataset.response.recipe.pixels_per_bin**0.5 for dataset in datasets), default=1.0)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -132,7 +132,7 @@ def frame_of(fused: FusedCube, datasets: Sequence[Dataset]) -> Frame:
     grids = [fused.grid, *(dataset.grid for dataset in datasets)]
     grid = next((g for g in grids if g is not None and g.shape == fused.values.shape), None)
     edges = np.arange(fused.values.shape[0] + 1.0) if grid is None else grid.energy_edges
-    with_area = [dataset.response.kernels.area is not None for dataset in datasets]
+    with_area = [dataset.response.recipe.has_area for dataset in datasets]
     unit = "photon" if any(with_area) else fused.provenance.get("unit", "count")
     quantum = "photons cm⁻² s⁻¹" if unit.startswith("photon") else "counts"
     return Frame(edges, fused.values.shape[1:], grid, quantum)

@@ -9,9 +9,8 @@ from hifred.data.dataset import Dataset
 from hifred.metrics import angular_distance_map, line_maps
 from hifred.metrics.scores import FAINT_LINE
 from hifred.report.bands import Line
-from hifred.report.channels import sky_place
 from hifred.report.frame import Frame
-from hifred.report.views import View, shown_channels
+from hifred.report.views import View, shown_channels, sky_place
 
 FAINT_SKY = 0.02
 """Angular distances are shown where the image has this fraction of its peak."""
@@ -49,7 +48,8 @@ def residual_of(dataset: Dataset, predicted: np.ndarray, frame: Frame) -> Residu
     expected = np.where(dataset.mask, predicted, 0).astype(float)
     pixels = _significance(difference.sum(0), expected.sum(0))
     by_channel = [np.add.reduceat(values.sum((1, 2)), starts) for values in (difference, expected)]
-    return Residual(dataset.name, pixels.ravel()[sky_place(dataset.response)], edges, _significance(*by_channel))
+    sky = np.append(pixels.ravel(), np.nan)[sky_place(dataset.response)]
+    return Residual(dataset.name, sky, edges, _significance(*by_channel))
 
 
 def _significance(difference: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hifred.data.dataset import Dataset
-from hifred.report.channels import channel_edges, sky_place, vignetting
 from hifred.report.frame import Frame
+from hifred.response.response import Response
 
 # Bins shown for each autocorrelation length of an instrument's energy response: about three for each FWHM.
 BINS_PER_BLUR = 5
@@ -102,7 +102,8 @@ def view_of_dataset(key: str, dataset: Dataset, role: str, frame: Frame) -> View
     response = dataset.response
     edges, starts = shown_channels(dataset, frame)
     place = sky_place(response)
-    shared = np.bincount(place.ravel(), minlength=int(np.prod(response.out_shape[1:])))
+    pixels = response.out_shape[1:]
+    shared = np.bincount(place.ravel(), minlength=int(np.prod(pixels)) + 1)[:-1].reshape(pixels)
     exposure = np.asarray(response.spectral @ np.diff(frame.edges)).ravel()
 
     def summed(values):
@@ -110,10 +111,19 @@ def view_of_dataset(key: str, dataset: Dataset, role: str, frame: Frame) -> View
 
     counts = summed(dataset.counts - dataset.background)
     light = summed(np.broadcast_to(exposure[:, None, None], dataset.counts.shape))
-    light *= vignetting(response) * shared.reshape(response.out_shape[1:])
+    light *= response.recipe.vignetting() * shared
     density = np.divide(counts, light, out=np.full(counts.shape, np.nan), where=light > 0)
+    if place.max() == shared.size:
+        # Sky that no pixel looks at: one more row, of nothing.
+        density = np.append(density, np.full_like(density[:, :1], np.nan), axis=1)
     width = frame.widths(response.sky_blur / GAUSSIAN, response.energy_blur / GAUSSIAN)
     return View(key, dataset.name, role, width, edges, density.astype(np.float32), place)
+
+
+def sky_place(response: Response) -> np.ndarray:
+    """The detector pixel that looks at each sky pixel, (ny, nx); where none does, one past the last."""
+    place = response.recipe.place()
+    return np.where(place < 0, int(np.prod(response.out_shape[1:])), place)
 
 
 def shown_channels(dataset: Dataset, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +131,7 @@ def shown_channels(dataset: Dataset, frame: Frame) -> tuple[np.ndarray, np.ndarr
 
     Channels much narrower than the energy resolution are summed.
     """
-    edges = channel_edges(dataset.response, frame.edges)
+    edges = dataset.response.recipe.channel_edges(frame.edges)
     width = np.median(np.diff(edges)) / np.median(np.diff(frame.edges))
     factor = int(np.clip(dataset.response.energy_blur / width / BINS_PER_BLUR, 1, max(edges.size - 2, 1)))
     starts = np.arange(0, edges.size - 1, factor)

@@ -86,25 +86,28 @@ class BandedEnergyMatrix(LinearOperator):
 
 
 def convolution_matrix(kernel: np.ndarray, length: int, boundary: str) -> sp.csr_array:
-    """Sparse matrix (length x length) of the convolution with an odd kernel.
+    """Sparse matrix (length x length) of the convolution with an odd kernel, or with one kernel per energy.
 
     Parameters
     ----------
-    kernel : array of shape (2 h + 1,)
-        Kernel; `out[i] = sum_t kernel[t] in[i + h - t]`.
+    kernel : array of shape (2 h + 1,) or (length, 2 h + 1)
+        Kernel; `out[i] = sum_t kernel[e, t] in[e]` with `e = i + h - t` the energy the photons have.
     length : int
         Number of energies.
     boundary : {"zero", "reflect"}
         What lies beyond the ends: nothing, or the mirror image as `numpy.pad` makes it.
     """
-    half = kernel.size // 2
-    padded = np.pad(np.arange(length), half, mode="reflect") if boundary == "reflect" else None
-    rows = np.repeat(np.arange(length), kernel.size)
-    at = rows + np.tile(2 * half - np.arange(kernel.size), length)
-    columns = padded[at] if padded is not None else at - half
-    values = np.tile(kernel, length)
+    taps = kernel.shape[-1]
+    half = taps // 2
+    rows = np.repeat(np.arange(length), taps)
+    tap = np.tile(np.arange(taps), length)
+    columns = rows + half - tap
+    if boundary == "reflect":
+        columns = np.pad(np.arange(length), half, mode="reflect")[columns + half]
     inside = (columns >= 0) & (columns < length)
-    return sp.csr_array((values[inside], (rows[inside], columns[inside])), shape=(length, length))
+    rows, tap, columns = rows[inside], tap[inside], columns[inside]
+    values = kernel[tap] if kernel.ndim == 1 else kernel[columns, tap]
+    return sp.csr_array((values, (rows, columns)), shape=(length, length))
 
 
 def rebin_matrix(length: int, factor: int) -> sp.csr_array:

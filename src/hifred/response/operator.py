@@ -1,7 +1,9 @@
 """Linear operators between cubes: `mv`, its exact transpose `T`, and composition with `@`."""
 
 from abc import abstractmethod
+from functools import reduce
 from itertools import pairwise
+from operator import add
 
 import equinox as eqx
 import jax
@@ -129,6 +131,35 @@ class Composition(LinearOperator):
         for factor in self.factors:
             counts = factor.rmv(counts)
         return counts
+
+
+class Sum(LinearOperator):
+    """A sum of operators of one shape."""
+
+    terms: tuple[LinearOperator, ...]
+
+    @property
+    def in_shape(self) -> Shape:
+        """Shape of the input."""
+        return self.terms[0].in_shape
+
+    @property
+    def out_shape(self) -> Shape:
+        """Shape of the output."""
+        return self.terms[0].out_shape
+
+    @property
+    def rounding(self) -> float:
+        """The largest of the terms'."""
+        return max(term.rounding for term in self.terms)
+
+    def mv(self, cube: Cube) -> Counts:
+        """Apply all and add."""
+        return reduce(add, [term.mv(cube) for term in self.terms])
+
+    def rmv(self, counts: Counts) -> Cube:
+        """Apply all transposes and add."""
+        return reduce(add, [term.rmv(counts) for term in self.terms])
 
 
 class Identity(LinearOperator):

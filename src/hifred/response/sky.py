@@ -7,6 +7,7 @@ import scipy.fft
 from jaxtyping import Array, Complex, Float
 
 from hifred.response.operator import Composition, Counts, Cube, Identity, LinearOperator, Shape
+from hifred.response.varying import field_matrix, separate, varying_convolution
 
 # Multiplications per image below which one dense matrix beats an FFT (benchmarks/bench_response.py).
 DENSE_LIMIT = 2_000_000
@@ -152,13 +153,23 @@ def fft_convolution(psf: np.ndarray, shape: Shape, dtype, *, reflect: bool) -> F
 def sky_operator(
     psf: np.ndarray | None, shape: Shape, factors: tuple[int, int], dtype, *, reflect: bool
 ) -> LinearOperator:
-    """The cheapest operator for a PSF and block sums on cubes of `shape`: matrix, FFT, or sums alone."""
+    """The cheapest operator for a PSF and block sums on cubes of `shape`: matrix, FFT, or sums alone.
+
+    The PSF is one image (h, w), one per energy (energy, h, w) or one per sky pixel (M, N, h, w).
+    """
     rebin = SkyRebin(shape, factors) if factors != (1, 1) else None
     if psf is None or (psf.shape[-2:] == (1, 1) and np.all(psf == 1)):
         return rebin if rebin is not None else Identity(shape)
     detector = (shape[1] // factors[0], shape[2] // factors[1])
-    if psf.ndim == 2 and np.prod(detector) * np.prod(shape[1:]) <= DENSE_LIMIT:
-        matrix = sky_matrix(psf, shape[1:], factors, reflect=reflect)
+    if psf.ndim != 3 and np.prod(detector) * np.prod(shape[1:]) <= DENSE_LIMIT:
+        if psf.ndim == 2:
+            matrix = sky_matrix(psf, shape[1:], factors, reflect=reflect)
+        else:
+            matrix = field_matrix(psf, factors, reflect=reflect)
         return SkyMatrix(jnp.asarray(matrix, dtype), shape[0], shape[1:], detector)
-    blur = fft_convolution(psf, shape, dtype, reflect=reflect)
+    if psf.ndim == 4:
+        kernels, maps = separate(psf)
+        blur = varying_convolution(kernels, maps, np.zeros(shape[0]), shape[1:], dtype, reflect=reflect)
+    else:
+        blur = fft_convolution(psf, shape, dtype, reflect=reflect)
     return blur if rebin is None else Composition((rebin, blur))
