@@ -1,3 +1,4 @@
+import gzip
 import os
 import stat
 
@@ -136,3 +137,64 @@ def test_places_that_cannot_be_written_are_named(tmp_path):
             fitsio.require_writable(tmp_path / name, overwrite=overwrite)
     assert fitsio.require_writable(tmp_path / "there", overwrite=True) == tmp_path / "there"
     assert fitsio.require_writable(str(tmp_path / "new"), overwrite=False) == tmp_path / "new"
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A file as other missions write them: an empty DATASUM, a card and a unit that bend the standard."""
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column("RATE", "E", "counts per fortnight", array=np.arange(5.0))], name="RATES"
+    )
+    path = tmp_path / "foreign.fits"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path, checksum=True)
+    content = path.read_bytes().replace(b"DATASUM = '0       '", b"DATASUM = '        '", 1)
+    assert b"DATASUM = '        '" in content
+    content = content.replace(b"CHECKSUM", b"CHECKOLD", 1)
+    path.write_bytes(content)
+    return path
+
+
+def test_what_bends_the_standard_is_no_fault_in_a_foreign_file(foreign):
+    with pytest.raises(FileError):
+        FitsFile(foreign)
+    file = FitsFile(foreign, foreign=True)
+    np.testing.assert_array_equal(file.column("RATES", "RATE"), np.arange(5))
+    np.testing.assert_array_equal(np.frombuffer(file.raw(1), ">f4"), np.arange(5))
+    content = foreign.read_bytes().replace(b"TTYPE1  = 'RATE    '", b"lower-k = 'RATE'    ", 1)
+    foreign.write_bytes(content)
+    assert "RATES" in FitsFile(foreign, foreign=True, checksums=False)
+
+
+def test_a_cut_or_changed_foreign_file_is_an_error(foreign):
+    whole = foreign.read_bytes()
+    with fits.open(foreign) as hdus:
+        start = hdus[1].fileinfo()["datLoc"]
+    for content, word in [
+        (whole[: start + 12], "truncated"),
+        (whole[: start - 1000], "complete FITS file"),
+        (whole[:start] + b"\x01" + whole[start + 1 :], "RATES.*checksum DATASUM"),
+        (whole.replace(b"fortnight", b"moonlight", 1), "RATES.*checksum CHECKSUM"),
+        (gzip.compress(whole)[:-20], "complete FITS file"),
+    ]:
+        foreign.write_bytes(content)
+        with pytest.raises(FileError, match=word) as caught:
+            FitsFile(foreign, foreign=True)
+        assert str(foreign) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    foreign.write_bytes(whole[:start] + b"\x01" + whole[start + 1 :])
+    assert "RATES" in FitsFile(foreign, foreign=True, checksums=False)
+
+
+def test_our_own_files_can_be_read_as_foreign(path):
+    file = FitsFile(path, foreign=True)
+    assert file.data("IMAGE").sum() == np.arange(6000).sum()
+    with pytest.raises(FileError, match="EMPTY"):
+        file.data("EMPTY")
+    assert len(file.raw(1)) == 24000
+
+
+@pytest.mark.parametrize(
+    "name", ["responses/acisi_aimpt_cy18.arf.gz", "responses/hitomi_sxs.rmf.gz", "spectra/xmm_epic_pn.pha.gz"]
+)
+def test_real_files_of_other_missions_open(name, shared_data):
+    assert len(FitsFile(shared_data(name), foreign=True).hdus) > 1

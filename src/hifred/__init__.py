@@ -2,13 +2,24 @@
 
 import importlib.metadata
 
-from hifred import metrics, priors, simulate
+from hifred import instruments, metrics, priors, simulate
 from hifred.cube import FusedCube
-from hifred.data import Dataset
+from hifred.data import Dataset, reduce
 from hifred.fusion import fuse
 from hifred.grid import CubeGrid
 from hifred.response import Response
 
 __version__ = importlib.metadata.version("hifred")
 
-__all__ = ["CubeGrid", "Dataset", "FusedCube", "Response", "fuse", "metrics", "priors", "simulate"]
+__all__ = [
+    "CubeGrid",
+    "Dataset",
+    "FusedCube",
+    "Response",
+    "fuse",
+    "instruments",
+    "metrics",
+    "priors",
+    "reduce",
+    "simulate",
+]

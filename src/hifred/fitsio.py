@@ -10,6 +10,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 from astropy.io import fits
 
 # Keyword of the primary header that lists the extensions, so that a file cut between two of them is noticed.
@@ -87,6 +88,11 @@ class FitsFile:
     ----------
     path : path
         The file; gzip is understood.
+    foreign : bool
+        The file was made elsewhere: what astropy merely warns of (units and cards that bend the standard) is no fault.
+        Its data are read when they are asked for; `raw` gives their bytes.
+    checksums : bool
+        Check the checksums of a foreign file; those of our own are always checked.
 
     Raises
     ------
@@ -94,28 +100,71 @@ class FitsFile:
         If the file is missing, not FITS, truncated, or its checksums do not hold.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, *, foreign: bool = False, checksums: bool = True):
         self.path = Path(path)
+        self._foreign = foreign
         if not self.path.is_file():
             found = "found a directory" if self.path.is_dir() else "no such file"
             raise FileError(f"{self.path}: expected a FITS file, {found}")
         try:
             content = self.path.read_bytes()
             content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                self.hdus = fits.open(io.BytesIO(content), memmap=False, checksum=True, lazy_load_hdus=False)
+            with self._warnings():
+                self.hdus = fits.open(io.BytesIO(content), memmap=False, checksum=not foreign, lazy_load_hdus=False)
                 for hdu in self.hdus:
-                    _ = hdu.data
+                    if foreign:
+                        hdu.verify("silentfix+ignore")  # now, so that no card warns when it is read later
+                    else:
+                        _ = hdu.data
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise FileError(f"{self.path}: expected a complete FITS file, found: {reason}") from error
+        self._content = content if foreign else b""
+        if foreign:
+            self._check_bytes(checksums)
         listed = self.hdus[0].header.get(CONTENTS, "").split(",")
         missing = [name for name in listed if name and name not in self.hdus]
         if missing:
             raise FileError(
                 f"{self.path}: expected the extensions that {CONTENTS} lists, found none named {', '.join(missing)}"
             )
+
+    @contextmanager
+    def _warnings(self):
+        """Warnings of astropy as errors; of a foreign file, only that its HDUs could not all be found."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if self._foreign else "error")
+            if self._foreign:
+                warnings.filterwarnings("error", message=r"(?s).*(Error validating header|truncated)")
+            yield
+
+    def _check_bytes(self, checksums: bool) -> None:
+        """Check the length and the checksums of a foreign file on its bytes as they are.
+
+        astropy writes the header anew before it sums, and cannot take an empty DATASUM, which means that none is
+        defined (Chandra).
+        """
+        for hdu in self.hdus:
+            where = f"{self.path}[{hdu.name or 'PRIMARY'}]"
+            place = hdu.fileinfo()
+            begin, start, end = place["hdrLoc"], place["datLoc"], place["datLoc"] + place["datSpan"]
+            if start + hdu.size > len(self._content):
+                raise FileError(
+                    f"{where}: expected a complete file, found {max(len(self._content) - start, 0)} bytes of data "
+                    f"where the header announces {hdu.size} (truncated)"
+                )
+            for keyword, first in (("DATASUM", start), ("CHECKSUM", begin)):
+                stated = str(hdu.header.get(keyword, "")).strip()
+                if not (checksums and stated):
+                    continue
+                expected = int(stated) if keyword == "DATASUM" and stated.isdecimal() else 0
+                if (_ones_sum(memoryview(self._content)[first:end]) - expected) % _ONES:
+                    raise FileError(f"{where}: expected data that fit the checksum {keyword} = {stated}, found others")
+
+    def raw(self, number: int) -> memoryview:
+        """Bytes of the data of an HDU of a foreign file, a heap included, without a copy."""
+        start = self.hdus[number].fileinfo()["datLoc"]
+        return memoryview(self._content)[start : start + self.hdus[number].size]
 
     def __contains__(self, extension: str) -> bool:
         return extension in self.hdus
@@ -130,7 +179,13 @@ class FitsFile:
     def data(self, extension: str):
         """Array or table of an extension."""
         self.header(extension)
-        data = self.hdus[extension].data
+        try:
+            with self._warnings():
+                data = self.hdus[extension].data
+        except Exception as error:
+            raise FileError(
+                f"{self.path}[{extension}]: expected data, found: {' '.join(str(error).split())}"
+            ) from error
         if data is None:
             raise FileError(f"{self.path}[{extension}]: expected data, found none")
         return data
@@ -140,7 +195,8 @@ class FitsFile:
         table = self.data(extension)
         if table.dtype.names is None or name not in table.dtype.names:
             raise FileError(f"{self.path}[{extension}]: expected a table with the column {name}, found none")
-        return table[name]
+        with self._warnings():
+            return table[name]
 
     def key(self, extension: str | int, keyword: str):
         """Value of a header keyword."""
@@ -148,6 +204,16 @@ class FitsFile:
         if keyword not in header:
             raise FileError(f"{self.path}[{extension}]: expected the keyword {keyword}, found none")
         return header[keyword]
+
+
+# Checksums are sums of 32-bit words in one's complement, that is modulo 2^32 - 1; that of a whole HDU is zero.
+_ONES = 2**32 - 1
+
+
+def _ones_sum(content: memoryview) -> int:
+    whole = len(content) // 4 * 4
+    rest = bytes(content[whole:]).ljust(4, b"\0")  # a file may end before its last block is full
+    return (int(np.frombuffer(content[:whole], ">u4").sum(dtype=np.uint64)) + int.from_bytes(rest, "big")) % _ONES
 
 
 def header_text(text: str) -> str:

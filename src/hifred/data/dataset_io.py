@@ -8,9 +8,11 @@ from astropy.io import fits
 from hifred import fitsio
 from hifred.data.dataset import Dataset
 from hifred.data.grid_io import grid_hdu, read_grid, sky_header
-from hifred.data.response_io import read_recipe, recipe_hdus
+from hifred.data.response_io import REFERENCE, read_recipe, recipe_hdus
+from hifred.grid import CubeGrid
 from hifred.jsonhdu import PROVENANCE, json_hdu, read_json
 from hifred.response.calibration import Calibration
+from hifred.response.recipe import Recipe
 from hifred.response.response import Response
 
 CONTENT = "HIFRED DATASET"
@@ -43,7 +45,11 @@ def write_dataset(dataset: Dataset, path: str | os.PathLike, *, overwrite: bool 
     primary = fits.PrimaryHDU()
     primary.header["CONTENT"] = CONTENT
     primary.header["INSTRUME"] = (fitsio.header_text(dataset.name), "name of the data set")
-    recipe = recipe_hdus(dataset.response.recipe, primary.header)
+    recipe = []
+    if dataset.provenance.get("response") == "reference":
+        primary.header["RECIPE"] = (REFERENCE, "made from the files in PROVENANCE")
+    else:
+        recipe = recipe_hdus(dataset.response.recipe, primary.header)
     primary.header["PRECISIO"] = (str(dataset.response.dtype), "precision of the response")
     if dataset.exposure is not None:
         primary.header["EXPOSURE"] = (dataset.exposure, "[s] time observed")
@@ -79,14 +85,16 @@ def read_dataset(path: str | os.PathLike) -> Dataset:
         found = file.header(0).get("CONTENT", "no such keyword")
         raise fitsio.FileError(f"{path}[PRIMARY]: expected CONTENT = {CONTENT!r}, found {found!r}")
     try:
-        response = Response.of(read_recipe(file), np.dtype(file.key(0, "PRECISIO")))
+        grid = read_grid(file)
+        provenance = read_json(file) if PROVENANCE in file else {}
+        recipe = _referred(file, grid, provenance) if file.key(0, "RECIPE") == REFERENCE else read_recipe(file)
+        response = Response.of(recipe, np.dtype(file.key(0, "PRECISIO")))
         counts = _native(file.data("COUNTS"))
         background = _native(file.data("BACKGROUND")) if "BACKGROUND" in file else 0.0
         mask = file.data("MASK").astype(bool) if "MASK" in file else None
         return Dataset(
-            counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), read_grid(file),
-            exposure=file.header(0).get("EXPOSURE"),
-            provenance=read_json(file) if PROVENANCE in file else None,
+            counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), grid,
+            exposure=file.header(0).get("EXPOSURE"), provenance=provenance,
         )  # fmt: skip
     except fitsio.FileError:
         raise
@@ -104,6 +112,16 @@ def _image_header(dataset: Dataset) -> fits.Header:
 
 def _has_own_pixels(response: Response) -> bool:
     return isinstance(response.recipe, Calibration) and response.recipe.pixels is not None
+
+
+def _referred(file: fitsio.FitsFile, grid: CubeGrid | None, provenance: dict) -> Recipe:
+    """The response made again from its files."""
+    from hifred.data.setup import Setup
+
+    where = f"{file.path}[{PROVENANCE}]"
+    if grid is None or "setup" not in provenance:
+        raise fitsio.FileError(f"{where}: expected the setup of a response, and a grid in ENERGIES, found none")
+    return Setup.from_json(provenance["setup"], where).response(grid)
 
 
 def _native(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,13 @@ def sky_header(grid: CubeGrid | None, rebin: tuple[int, int] = (1, 1)) -> fits.H
     """Celestial WCS of images of `rebin` (y, x) sky pixels each; empty where the place on the sky is not known."""
     if grid is None or grid.wcs is None:
         return fits.Header()
-    return grid.wcs.slice([slice(None, None, factor) for factor in rebin]).to_header()
+    wcs = grid.wcs
+    factors = np.array(rebin[::-1])
+    # By hand: WCS.slice scales sky axes where it means pixel axes, which differ on a rotated grid.
+    wcs.wcs.crpix = (wcs.wcs.crpix - 0.5) / factors + 0.5
+    wcs.wcs.pc = wcs.wcs.pc * factors / factors[:, None]
+    wcs.wcs.cdelt = wcs.wcs.cdelt * factors
+    return wcs.to_header()
 
 
 def grid_hdu(grid: CubeGrid) -> fits.BinTableHDU:
@@ -28,6 +34,7 @@ def grid_hdu(grid: CubeGrid) -> fits.BinTableHDU:
     if grid.center is not None:
         table.header["RA_CEN"] = (grid.center.icrs.ra.deg, "[deg] centre of the field, ICRS")
         table.header["DEC_CEN"] = (grid.center.icrs.dec.deg, "[deg] centre of the field, ICRS")
+    table.header["ROTATION"] = (grid.rotation, "[deg] position angle of +y, east of north")
     return table
 
 
@@ -41,4 +48,5 @@ def read_grid(file: FitsFile) -> CubeGrid | None:
     if "RA_CEN" in header:
         center = SkyCoord(header["RA_CEN"], file.key("ENERGIES", "DEC_CEN"), unit="deg")
     shape = (file.key("ENERGIES", "NY"), file.key("ENERGIES", "NX"))
-    return CubeGrid(edges, shape, file.key("ENERGIES", "PIXSIZE"), center)
+    # Files written before grids could be rotated have no such keyword.
+    return CubeGrid(edges, shape, file.key("ENERGIES", "PIXSIZE"), center, header.get("ROTATION", 0.0))

@@ -9,7 +9,7 @@ from hifred.response.calibration import Calibration
 from hifred.response.kernels import Kernels
 from hifred.response.recipe import Recipe
 
-KERNELS, CALIBRATION = "KERNELS", "CALIBRATION"
+KERNELS, CALIBRATION, REFERENCE = "KERNELS", "CALIBRATION", "REFERENCE"
 
 
 def recipe_hdus(recipe: Recipe, header: fits.Header) -> list:

@@ -18,7 +18,7 @@ class EventColumns:
     extension : str
         Extension with the table of events.
     time, x, y, channel : str
-        Columns of the arrival time (s), the sky position (pixels of the WCS that the header gives to these two columns) and
+        Columns of the arrival time (s), the sky position (pixels of the WCS that the header gives to these columns) and
         the pulse-invariant channel (PI).
     pixel : str, optional
         Column of the detector pixel's number, for instruments with few, large pixels.

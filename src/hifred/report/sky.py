@@ -84,6 +84,8 @@ class SkyCanvas:
                 "x", "y", source=self.marker, marker="circle", size=15, fill_color=None, line_color=colour,
                 line_width=width, level="overlay",
             )  # fmt: skip
+        if left and self.frame.grid is not None and self.frame.grid.rotation % 360:
+            self._compass(plot, "#ffffff" if dark else "#000000")
         plot.add_tools(self._hover(image, unit, digits))
         plot.grid.visible = False
         for axis, number, labelled in ((plot.xaxis, 1, below), (plot.yaxis, 0, left)):
@@ -97,6 +99,24 @@ class SkyCanvas:
         plot.js_on_event(Tap, CustomJS(code=PICK))
         return plot
 
+    def _compass(self, plot, colour: str):
+        """Lines to the north and to the east in a corner of a rotated image."""
+        ny, nx = self.frame.sky_shape
+        length = 0.1 * min(ny, nx)
+        # Whichever way they point, the letters stay inside.
+        x, y = nx - 1.8 * length, ny - 1.8 * length
+        steps = length * np.array(self._directions()).T
+        plot.segment([x, x], [y, y], x + steps[0], y + steps[1], line_color=colour, level="overlay")
+        plot.text(
+            x + 1.4 * steps[0], y + 1.4 * steps[1], ["N", "E"], text_color=colour, text_align="center",
+            text_baseline="middle", text_font_size="11px", level="overlay",
+        )  # fmt: skip
+
+    def _directions(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Steps (x, y) of length 1 on the image to the north and to the east."""
+        angle = 0.0 if self.frame.grid is None else np.radians(self.frame.grid.rotation)
+        return (float(np.sin(angle)), float(np.cos(angle))), (-float(np.cos(angle)), float(np.sin(angle)))
+
     def _hover(self, image, unit: str, digits: str) -> HoverTool:
         ny, nx = self.frame.sky_shape
         if self.frame.grid is None:
@@ -104,10 +124,11 @@ class SkyCanvas:
         else:
             size = self.frame.grid.pixel_size
             label = "east, north"
-            place = {
-                "x": f"(({nx / 2} - value) * {size}).toFixed(0) + '″'",
-                "y": f"((value - {ny / 2}) * {size}).toFixed(0) + '″'",
-            }
+            north, east = (
+                f"(((special_vars.x - {nx / 2}) * {dx} + (special_vars.y - {ny / 2}) * {dy}) * {size}).toFixed(0) + '″'"
+                for dx, dy in self._directions()
+            )
+            place = {"x": east, "y": north}
         tooltips = [(label, "$x{custom}, $y{custom}"), (unit, f"@image{{{digits}}}")]
         formatters: dict = {f"${axis}": CustomJSHover(code=f"return {code}") for axis, code in place.items()}
         formatters["@image"] = "printf"

@@ -1,0 +1,273 @@
+"""The response of an instrument on a grid, from calibration files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from scipy.sparse import csr_array, diags_array
+
+from hifred.data.binning import ArrayBins, Bins
+from hifred.data.plan import CalibrationPlan
+from hifred.fitsio import FileError
+from hifred.grid import CubeGrid
+from hifred.instruments import ogip
+from hifred.instruments.arf import EffectiveArea
+from hifred.instruments.maps import ExposureMap
+from hifred.instruments.pixels import PixelArray
+from hifred.instruments.presets import Instrument
+from hifred.instruments.psf import PSF
+from hifred.instruments.psf_image import ImagePSF
+from hifred.instruments.rmf import Redistribution
+from hifred.response.calibration import Calibration
+
+# Nodes are added until half-way between two the kernel is interpolated to this: the sum of absolute differences.
+KERNEL_ERROR = 2e-3
+MOST_NODES, MOST_TERMS = 9, 5
+# Channels are by default this part of the FWHM.
+CHANNELS_PER_FWHM = 6
+# Detector pixels are cut into this many parts along a side to find how much of a PSF falls in them.
+PARTS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Sums of an RMF's channels that a data set has.
+
+    Attributes
+    ----------
+    rmf : Redistribution
+        With the summed channels.
+    edges : array of int of shape (C + 1,)
+        First RMF channel of each, counted from 0, and the one after the last.
+    nominal : tuple of arrays of shape (channels,)
+        Lower and upper energies of all channels of the file, keV.
+    first : int
+        Number of the file's first channel.
+    """
+
+    rmf: Redistribution
+    edges: np.ndarray
+    nominal: tuple[np.ndarray, np.ndarray]
+    first: int
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Nominal energies of the edges, keV, shape (C + 1,)."""
+        return np.append(self.rmf.channel_lo, self.rmf.channel_hi[-1])
+
+    def place(self, energy: np.ndarray) -> np.ndarray:
+        """Index of the summed channel of events, by the energy in the middle of their PI channel; -1 outside."""
+        low, high = self.nominal
+        channel = np.searchsorted(low, energy, side="right") - 1
+        channel = np.where((channel >= 0) & (energy <= high[channel]), channel, -1)
+        place = np.searchsorted(self.edges, channel, side="right") - 1
+        return np.where((channel < 0) | (channel >= self.edges[-1]), -1, place)
+
+
+def choose_channels(
+    path: Path, instrument: Instrument, grid: CubeGrid, band: tuple[float, float] | None, width: float | None
+) -> Channels:
+    """Read the RMF and choose its channels.
+
+    Parameters
+    ----------
+    path : path
+        RMF.
+    instrument : Instrument
+        The preset.
+    grid : CubeGrid
+        The grid.
+    band : tuple of two float, optional
+        Lowest and highest energy of the channels, keV; by default the grid's band less the FWHM at both ends.
+    width : float, optional
+        Channels are summed to this width, keV; by default a sixth of the FWHM, and at least the grid's energy step.
+
+    Raises
+    ------
+    FileError
+        If the file is no whole RMF, or has no channel in the band.
+    """
+    rmf = Redistribution.read(path)
+    low, high = grid.energy_edges[[0, -1]]
+    if band is None:
+        band = low + float(instrument.fwhm(low)), high - float(instrument.fwhm(high))
+    inside = np.flatnonzero((rmf.channel_lo >= band[0] - 1e-6) & (rmf.channel_hi <= band[1] + 1e-6))
+    if not inside.size:
+        raise FileError(
+            f"{path}[EBOUNDS]: expected channels within {band[0]:.4g} to {band[1]:.4g} keV, found "
+            f"{rmf.channel_lo[0]:.4g} to {rmf.channel_hi[-1]:.4g} keV"
+        )
+    middle = 0.5 * (band[0] + band[1])
+    step = float(np.median(np.diff(grid.energy_edges)))
+    width = width or max(float(instrument.fwhm(middle)) / CHANNELS_PER_FWHM, step)
+    native = float(np.median(rmf.channel_hi[inside] - rmf.channel_lo[inside]))
+    count = min(max(1, int(width / native + 1e-6)), inside.size)
+    edges = np.arange(inside[0], inside[-1] + 2, count)
+    return Channels(rmf.grouped(edges), edges, (rmf.channel_lo, rmf.channel_hi), rmf.first_channel)
+
+
+def calibrate(
+    plan: CalibrationPlan, instrument: Instrument, channels: Channels, bins: Bins, exposure: float,
+    pointing: SkyCoord | None, full_exposure: float | None = None,
+) -> Calibration:  # fmt: skip
+    """Put area, exposure, vignetting, PSF, redistribution and pixels together.
+
+    Parameters
+    ----------
+    plan : CalibrationPlan
+        The files.
+    instrument : Instrument
+        The preset.
+    channels : Channels
+        The RMF, with the channels of the data set.
+    bins : Bins
+        The detector pixels, on the grid.
+    exposure : float
+        Time used, s.
+    pointing : SkyCoord, optional
+        Optical axis; by default the middle of the grid.
+    full_exposure : float, optional
+        Time of the whole observation, which an exposure map is relative to, s; by default `exposure`.
+
+    Raises
+    ------
+    FileError
+        If a file is broken, or does not cover the energies or the sky of the grid.
+    """
+    grid, rmf = bins.grid, channels.rmf
+    area = _area(plan, rmf)
+    psf = instrument.psf if plan.psf is None else ImagePSF.read(plan.psf)
+    array = instrument.detector
+    middle = 0.5 * (rmf.energy_lo + rmf.energy_hi)
+    holds = array is not None if plan.arf_holds_psf is None else plan.arf_holds_psf
+    if holds and array is not None:
+        knots = np.linspace(*grid.energy_edges[[0, -1]], 9)
+        area = area / np.interp(middle, knots, [on_axis_fraction(psf, array, energy) for energy in knots])
+    overlap = ogip.shares(rmf.energy_lo, rmf.energy_hi, grid.energy_edges[:-1], grid.energy_edges[1:])
+    _require_cover(overlap, f"{plan.rmf}[MATRIX]", grid)
+    gather = csr_array(diags_array(area * exposure) @ overlap.T)
+    used = np.flatnonzero(np.diff(gather.indptr) > 0)
+    gather, middle = csr_array(gather[used]), middle[used]
+    kernels = _kernels(plan, psf, grid, middle, off_axes(grid, pointing))
+    maps = kernels.weights
+    if plan.exposure_map is not None:
+        maps = maps * _vignetting(plan, grid, kernels.energies, full_exposure or exposure)[:, None]
+    trivial = plan.exposure_map is None and kernels.images.shape[1] == 1
+    return Calibration.checked(
+        grid.shape, gather=gather, redistributions=[csr_array(rmf.matrix[:, used])], channel_bounds=channels.bounds,
+        position=np.interp(middle, kernels.energies, np.arange(kernels.energies.size)), psf=kernels.images,
+        maps=None if trivial else maps, pixels=bins.pixels,
+        detector_shape=bins.shape if isinstance(bins, ArrayBins) else None,
+    )  # fmt: skip
+
+
+def on_axis_fraction(psf: PSF, array: PixelArray, energy: float) -> float:
+    """Part of the photons of a point source in the middle of a detector that its pixels catch."""
+    rows, columns = array.shape
+    size, half = array.pitch / PARTS, PARTS * max(rows, columns)
+    image = psf.kernel(energy, pixel_size=size, half=half)
+    # The middle of a detector with an even number of pixels is a corner of parts: take the mean of the four about it.
+    image = 0.25 * (image[:-1, :-1] + image[1:, :-1] + image[:-1, 1:] + image[1:, 1:])
+    y, x = half - PARTS * rows // 2, half - PARTS * columns // 2
+    inner = image[y : y + PARTS * rows, x : x + PARTS * columns]
+    parts = inner.reshape(rows, PARTS, columns, PARTS).sum((1, 3))
+    return float(parts[array.seen].sum())
+
+
+def off_axes(grid: CubeGrid, pointing: SkyCoord | None) -> np.ndarray:
+    """Angle of each sky pixel from the optical axis, arcmin, shape (ny, nx)."""
+    if pointing is None or grid.wcs is None:
+        pointing = grid.center
+    y, x = np.mgrid[: grid.sky_shape[0], : grid.sky_shape[1]]
+    return grid.wcs.pixel_to_world(x, y).separation(pointing).arcmin  # pyright: ignore[reportOptionalMemberAccess]
+
+
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """PSF images at nodes in energy and in off-axis angle.
+
+    Attributes
+    ----------
+    energies : array of shape (n,)
+        Nodes, keV.
+    images : array of shape (n, t, h, h)
+        Part of a source's photons in each pixel about its own.
+    weights : array of shape (1, t, ny, nx)
+        Weight of each off-axis angle in each sky pixel.
+    """
+
+    energies: np.ndarray
+    images: np.ndarray
+    weights: np.ndarray
+
+
+def _kernels(plan: CalibrationPlan, psf: PSF, grid: CubeGrid, energies: np.ndarray, angles: np.ndarray) -> Kernels:
+    half = max(grid.sky_shape) - 1
+    if plan.psf_reach is not None:
+        half = min(half, int(np.ceil(plan.psf_reach / grid.pixel_size)))
+
+    def image(energy: float, angle: float) -> np.ndarray:
+        return psf.kernel(energy, angle, pixel_size=grid.pixel_size, half=half)
+
+    typical = float(np.median(angles))
+    nodes = _nodes(energies[0], energies[-1], lambda energy: image(energy, typical), MOST_NODES)
+    centre = float(np.median(nodes))
+    places = _nodes(float(angles.min()), float(angles.max()), lambda angle: image(centre, angle), MOST_TERMS)
+    images = np.array([[image(energy, angle) for angle in places] for energy in nodes])
+    at = np.interp(angles, places, np.arange(len(places)))
+    weights = np.maximum(1 - np.abs(at - np.arange(len(places))[:, None, None]), 0)
+    return Kernels(nodes, images, weights[None])
+
+
+def _nodes(low: float, high: float, image, most: int) -> np.ndarray:
+    """Places between which kernels are interpolated well enough; one where all are alike."""
+    ends = image(low), image(high)
+    if high <= low or np.abs(ends[1] - ends[0]).sum() <= KERNEL_ERROR:
+        return np.array([0.5 * (low + high)])
+    for count in (2, 3, 5, most):
+        nodes = np.linspace(low, high, min(count, most))
+        between = 0.5 * (nodes[1:] + nodes[:-1])
+        images = [image(node) for node in nodes]
+        halves = [0.5 * (a + b) for a, b in zip(images[1:], images[:-1], strict=True)]
+        error = max(np.abs(image(at) - half).sum() for at, half in zip(between, halves, strict=True))
+        if error <= KERNEL_ERROR or count >= most:
+            break
+    return nodes
+
+
+def _area(plan: CalibrationPlan, rmf: Redistribution) -> np.ndarray:
+    """Effective area in the energy bins of the RMF, cm2; 1 where the RMF holds it."""
+    if rmf.includes_area:
+        if plan.arf is not None:
+            raise FileError(f"{plan.rmf}[MATRIX]: expected no ARF beside an RMF that holds the area, found {plan.arf}")
+        return np.ones(rmf.energy_lo.size)
+    if plan.arf is None:
+        raise FileError(f"{plan.rmf}[MATRIX]: expected an ARF beside an RMF without area, found none (key arf)")
+    arf = EffectiveArea.read(plan.arf)
+    return ogip.shares(arf.energy_lo, arf.energy_hi, rmf.energy_lo, rmf.energy_hi) @ arf.area
+
+
+def _require_cover(overlap: csr_array, where: str, grid: CubeGrid) -> None:
+    cover = np.asarray(overlap.sum(1)).ravel()
+    lost = np.flatnonzero(cover < 1 - 1e-3)
+    if lost.size:
+        low, high = grid.energy_edges[lost[0]], grid.energy_edges[lost[0] + 1]
+        raise FileError(
+            f"{where}: expected true energies over all of the grid's band, {grid.energy_edges[0]:g} to "
+            f"{grid.energy_edges[-1]:g} keV, found none at {low:.5g} to {high:.5g} keV"
+        )
+
+
+def _vignetting(plan: CalibrationPlan, grid: CubeGrid, energies: np.ndarray, exposure: float) -> np.ndarray:
+    """Exposure map over the exposure, at the energies of the nodes; shape (n, ny, nx)."""
+    found = ExposureMap.read(plan.exposure_map)  # pyright: ignore[reportArgumentType]
+    if found.unit != "s":
+        raise FileError(f"{plan.exposure_map}: expected an exposure map in s, found {found.unit}; the ARF has the area")
+    maps = found.on(grid) / exposure
+    if found.energies is None or len(maps) == 1:
+        return np.repeat(maps[:1], energies.size, axis=0)
+    at = np.interp(energies, found.energies, np.arange(len(maps)))
+    lower = np.floor(at).astype(int).clip(0, len(maps) - 2)
+    part = (at - lower)[:, None, None]
+    return (1 - part) * maps[lower] + part * maps[lower + 1]
