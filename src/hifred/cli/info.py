@@ -7,26 +7,29 @@ import typer
 
 
 def info(
-    files: Annotated[list[Path], typer.Argument(help="Data set or cube files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Any file that hifred reads.", show_default=False)],
 ) -> None:
-    """Say what is in data set and cube files.
+    """Say what is in files: data sets, cubes, event lists, ARF, RMF, spectra, maps, PSFs, instruments, plans.
 
-    Example: `hifred info xmm.fits fused.fits`
+    Example: `hifred info xmm.fits fused.fits pn_events.fits pn.rmf`
     """
     from hifred.cube import CONTENT as CUBE
     from hifred.cube import FusedCube
     from hifred.data.dataset_io import CONTENT as DATASET
     from hifred.data.dataset_io import read_dataset
-    from hifred.fitsio import FileError, FitsFile
+    from hifred.data.describe import describe
+    from hifred.data.hdu_scan import scan
 
     for path in files:
-        content = FitsFile(path).header(0).get("CONTENT")
+        content = None
+        if path.suffix.lower() not in (".toml", ".h5", ".hdf5"):
+            content = scan(path, lambda name: False)[0].keywords.text("CONTENT", "")
         if content == DATASET:
             typer.echo(f"{path}: {_describe_dataset(read_dataset(path))}")
         elif content == CUBE:
             typer.echo(f"{path}: {_describe_cube(FusedCube.read(path))}")
         else:
-            raise FileError(f"{path}[PRIMARY]: expected CONTENT = {DATASET!r} or {CUBE!r}, found {content!r}")
+            typer.echo(f"{path}: {describe(path)}")
 
 
 def _energies(grid) -> str:

@@ -113,6 +113,8 @@ class ArrayBins:
 
     def place(self, events: Events, wcs: WCS) -> np.ndarray:
         """Index of the flat layout of each event, -1 for pixel numbers that are not in it."""
+        if events.pixel is None:
+            raise ValueError("events: expected numbers of detector pixels, found none; name their column")
         layout = self.placed.array.layout.ravel()
         order = np.argsort(layout)
         at = np.searchsorted(layout[order], events.pixel).clip(0, layout.size - 1)
@@ -146,13 +148,15 @@ def placed_array(
     if center is not None and roll is not None:
         return array.on_sky(SkyCoord(*center, unit="deg"), roll)
     found: list[Events] = []
+    count = 0
     for piece in file.pieces(filter=chosen):
         found.append(piece)
-        if sum(map(len, found)) >= PLACING_EVENTS:
+        count += len(piece)
+        if count >= PLACING_EVENTS:
             break
-    x, y, pixel = (np.concatenate([getattr(piece, name) for piece in found]) for name in ("x", "y", "pixel"))
     try:
-        if len(x) >= FEWEST_EVENTS:
+        if count >= FEWEST_EVENTS:
+            x, y, pixel = (np.concatenate([getattr(piece, name) for piece in found]) for name in ("x", "y", "pixel"))
             measured = fit_placement(x, y, pixel, file.wcs, array)
         else:
             measured = placement_from_header(file.header, str(file.path))

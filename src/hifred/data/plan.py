@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hifred.fitsio import FileError
+from hifred.grid import energy_bins
 from hifred.instruments.toml_table import TomlTable
 
 EMBEDDED, REFERENCE = "embedded", "reference"
@@ -135,6 +136,8 @@ class DatasetPlan:
         Place of the detector on the sky, degrees; by default measured from the events' positions.
     background : BackgroundPlan, optional
         Expected background; none by default.
+    where : str, optional
+        File and table that the plan was read from, for messages.
     """
 
     name: str
@@ -151,13 +154,25 @@ class DatasetPlan:
     array_center: tuple[float, float] | None = None
     array_roll: float | None = None
     background: BackgroundPlan | None = None
+    where: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.where or f"data set {self.name}"
 
     @property
     def files(self) -> dict[str, Path]:
         """All files that are read, by what they are."""
-        named = {"events": self.events, **self.calibration.files}
+        named: dict = {"events": self.events, **self.calibration.files}
+        texts = {"region": self.region, "mask": self.mask}
+        if self.instrument.endswith(".toml"):
+            named["instrument"] = Path(self.instrument)
         if self.background is not None:
             named |= {"background": self.background.file, "background_map": self.background.map}
+            texts["background_region"] = self.background.region
+        # A region may be a text, and then no file of that name is there.
+        named |= {key: Path(text) for key, text in texts.items() if text is not None and os.path.isfile(text)}
         return {key: path for key, path in named.items() if path is not None}
 
 
@@ -209,8 +224,9 @@ class Plan:
 
 
 def _grid(table: TomlTable) -> GridPlan:
+    band = _band(table, "band")
     plan = GridPlan(
-        band=_band(table, "band"),
+        band=band,
         energy_step=1e-3 * table.number("energy_step", 1e-3, 1e5),
         pixel_size=table.number("pixel_size", 1e-3, 1e5),
         center=_place(table, "center") if "center" in table else None,
@@ -221,6 +237,10 @@ def _grid(table: TomlTable) -> GridPlan:
     table.end()
     if (plan.center is None) != (plan.size is None):
         raise FileError(f"{table.where}: expected center and size together, or neither, found one of them")
+    try:
+        energy_bins(*band, plan.energy_step)
+    except ValueError as error:
+        raise FileError(f"{table.where}: energy_step: {error}") from error
     return plan
 
 
@@ -241,13 +261,14 @@ def _dataset(table: TomlTable, folder: Path) -> DatasetPlan:
         band=_band(table, "band") if "band" in table else None,
         channel_width=1e-3 * table.number("channel_width", 1e-3, 1e5) if "channel_width" in table else None,
         keep=table.table("keep").content() if "keep" in table else {},
-        time=_intervals(table) if "time" in table else None,
+        time=table.pairs("time") if "time" in table else None,
         region=_region(table, "region", folder),
         mask=_region(table, "mask", folder),
-        exclude_pixels=tuple(table.wholes("exclude_pixels")) if "exclude_pixels" in table else (),
+        exclude_pixels=_pixels(table) if "exclude_pixels" in table else (),
         array_center=_place(table, "array_center") if "array_center" in table else None,
         array_roll=table.number("array_roll", -360, 360) if "array_roll" in table else None,
         background=_background(table.table("background"), folder) if "background" in table else None,
+        where=table.where,
     )
     table.end()
     return plan
@@ -263,8 +284,10 @@ def _background(table: TomlTable, folder: Path) -> BackgroundPlan:
         factor=table.number("factor", 0, 1e12, default=1.0),
     )
     table.end()
-    if sum((plan.file is not None, plan.region is not None, plan.preset)) != 1:
-        raise FileError(f"{table.where}: expected exactly one of file, region and preset = true")
+    given = [key for key in ("file", "region", "preset") if getattr(plan, key)]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        raise FileError(f"{table.where}: expected exactly one of file, region and preset = true, found {found}")
     return plan
 
 
@@ -277,7 +300,8 @@ def _region(table: TomlTable, key: str, folder: Path) -> str | None:
     if key not in table:
         return None
     text = table.text(key)
-    return text if "(" in text else str(folder / text)
+    # A file may have a bracket in its name: what is there is a file.
+    return text if "(" in text and not os.path.exists(folder / text) else str(folder / text)
 
 
 def _band(table: TomlTable, key: str) -> tuple[float, float]:
@@ -301,12 +325,11 @@ def _size(table: TomlTable) -> tuple[int, int]:
     return size[0], size[1]
 
 
-def _intervals(table: TomlTable) -> np.ndarray:
-    rows = table.content()["time"]
-    try:
-        return np.array(rows, dtype=float).reshape(-1, 2)
-    except (TypeError, ValueError):
-        raise FileError(f"{table.where}: time: expected a list of [start, stop] in s, found {rows!r}") from None
+def _pixels(table: TomlTable) -> tuple[int, ...]:
+    pixels = table.wholes("exclude_pixels")
+    if any(isinstance(pixel, list) for pixel in pixels):
+        raise FileError(f"{table.where}: exclude_pixels: expected a list of pixel numbers, found {pixels}")
+    return tuple(pixels)
 
 
 def _file_name(table: TomlTable) -> str:

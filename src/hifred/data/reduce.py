@@ -106,19 +106,18 @@ class Observation:
         try:
             chosen = EventFilter(keep=plan.keep, time=plan.time)
         except ValueError as error:
-            raise FileError(f"data set {plan.name}: {error}") from error
+            raise FileError(f"{plan.label}: {error}") from error
         array = preset.detector
         placed = None
         if array is not None:
             strange = sorted(set(plan.exclude_pixels) - set(array.layout.ravel().tolist()))
             if strange:
-                raise FileError(
-                    f"data set {plan.name}: exclude_pixels: expected pixels of {preset.name}, found {strange}"
-                )
+                raise FileError(f"{plan.label}: exclude_pixels: expected pixels of {preset.name}, found {strange}")
             placed = placed_array(file, chosen, array, plan.array_center, plan.array_roll)
         elif plan.exclude_pixels:
             raise FileError(
-                f"data set {plan.name}: exclude_pixels: expected none for {preset.name}, which bins the sky"
+                f"{plan.label}: exclude_pixels: expected none for {preset.name}, which bins the sky, found "
+                f"{list(plan.exclude_pixels)}"
             )
         return cls(plan, preset, file, chosen, placed)
 
@@ -171,7 +170,7 @@ class Observation:
         try:
             return self.file.exposure_within(self.chosen)
         except ValueError as error:
-            raise FileError(f"data set {self.plan.name}: {error}") from error
+            raise FileError(f"{self.plan.label}: {error}") from error
 
     def _count(self, bins: Bins, channels: Channels) -> np.ndarray:
         """Photons in each bin, a piece of the list at a time."""
@@ -190,11 +189,15 @@ class Observation:
         mask = bins.seen
         if isinstance(bins, SkyBins) and calibration.maps is not None:
             mask = mask & (calibration.maps.sum((0, 1)) > 0)
-        for text, inside in ((self.plan.region, True), (self.plan.mask, False)):
-            if text is not None:
+        for key, text, inside in (("region", self.plan.region, True), ("mask", self.plan.mask, False)):
+            if text is None:
+                continue
+            try:
                 mask = mask & (_in_region(text, bins, self.file) == inside)
+            except ValueError as error:
+                raise FileError(f"{self.plan.label}: {key}: {error}") from error
         if not mask.any():
-            raise FileError(f"data set {self.plan.name}: expected some pixels to use, found none on the grid")
+            raise FileError(f"{self.plan.label}: expected some pixels to use, found none on the grid")
         return mask
 
     def _provenance(self, setup: Setup, response: str) -> dict:

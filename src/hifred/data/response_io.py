@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 from astropy.io import fits
 
-from hifred.fitsio import FitsFile
+from hifred.fitsio import FileError, FitsFile
 from hifred.response.calibration import Calibration
 from hifred.response.kernels import Kernels
 from hifred.response.recipe import Recipe
@@ -125,4 +125,11 @@ def _sparse_hdu(name: str, matrix: sp.csr_array) -> fits.BinTableHDU:
 def _read_sparse(file: FitsFile, name: str) -> sp.csr_array:
     rows, columns, values = (np.asarray(file.column(name, key)) for key in ("ROW", "COLUMN", "VALUE"))
     shape = (file.key(name, "MROWS"), file.key(name, "MCOLS"))
+    for key, numbers, size in (("ROW", rows, shape[0]), ("COLUMN", columns, shape[1])):
+        bad = np.flatnonzero((numbers < 0) | (numbers >= size))
+        if bad.size:
+            raise FileError(
+                f"{file.path}[{name}]: expected numbers from 0 to {size - 1} in the column {key}, found "
+                f"{numbers[bad[0]]} in row {bad[0] + 1}"
+            )
     return sp.csr_array((values.astype(float), (rows.astype(np.int32), columns.astype(np.int32))), shape=shape)

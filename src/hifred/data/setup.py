@@ -49,6 +49,12 @@ class Setup:
     exclude_pixels: tuple[int, ...] = ()
 
     @property
+    def files(self) -> dict[str, Path]:
+        """The files, by what they are."""
+        own = {"instrument": Path(self.instrument)} if self.instrument.endswith(".toml") else {}
+        return {**self.calibration.files, **own}
+
+    @property
     def preset(self) -> Instrument:
         """The instrument."""
         return instrument(self.instrument)
@@ -76,11 +82,10 @@ class Setup:
     def to_json(self) -> dict:
         """The setup, with absolute paths and the checksum of each file."""
         record = asdict(self)
-        files = self.calibration.files
-        record["calibration"] |= {key: str(path.resolve()) for key, path in files.items()}
-        if self.instrument.endswith(".toml"):
-            record["instrument"] = str(Path(self.instrument).resolve())
-        record["sha256"] = {key: sha256(path) for key, path in files.items()}
+        record["calibration"] |= {key: str(path.resolve()) for key, path in self.calibration.files.items()}
+        if "instrument" in self.files:
+            record["instrument"] = str(self.files["instrument"].resolve())
+        record["sha256"] = {key: sha256(path) for key, path in self.files.items()}
         return record
 
     @classmethod
@@ -102,7 +107,7 @@ class Setup:
             sums = dict(record["sha256"])
         except (KeyError, TypeError, AttributeError) as error:
             raise FileError(f"{where}: expected the setup of a response, found one that is not ({error})") from error
-        for key, path in setup.calibration.files.items():
+        for key, path in setup.files.items():
             if not path.is_file():
                 raise FileError(f"{where}: expected the response's {key} in {path}, found no such file")
             if sha256(path) != sums.get(key):

@@ -1,5 +1,6 @@
 """A commented plan to start from, made for the event lists at hand."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ _DATASET = """
 [[dataset]]
 name = "{name}"
 instrument = "{instrument}"   # {description}
-events = "{events}"
+events = {events}
 rmf = "{stem}.rmf"
 arf = "{stem}.arf"
 # psf = "psf.fits"            # image of a point source; by default the instrument's model
@@ -55,6 +56,10 @@ _ARRAY = """\
 # array_center = [350.866, 58.812]  # place of the detector on the sky; by default measured from the events
 # array_roll = 80.0           # degrees
 """
+
+
+# Energy steps, eV: all go into a band whose ends are multiples of 0.1 keV.
+_STEPS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
 
 def template(events: Sequence[str | os.PathLike] = (), folder: str | os.PathLike = ".") -> str:
@@ -87,7 +92,7 @@ def template(events: Sequence[str | os.PathLike] = (), folder: str | os.PathLike
     if not low < high:
         low, high = presets[0].band
     sharpest = min(float(preset.fwhm(0.5 * (low + high))) for preset in presets)
-    step = max(0.5, round(2000 * sharpest / 9) / 2)
+    step = max((step for step in _STEPS if step <= 1e3 * sharpest / 4), default=_STEPS[0])
     text = _HEAD.format(low=low, high=high, step=step, pixel=5.0)
     names: list[str] = []
     for preset, path in found:
@@ -96,12 +101,17 @@ def template(events: Sequence[str | os.PathLike] = (), folder: str | os.PathLike
         width = float(preset.fwhm(0.5 * (low + high)))
         rule = next(((key, value) for key, value in preset.events.keep.items()), ("GRADE", [0]))
         text += _DATASET.format(
-            name=name, instrument=preset.name, description=preset.description, events=path.replace("\\", "/"),
-            stem=name, holds=str(preset.detector is not None).lower(), low=low + width, high=high - width,
+            name=name, instrument=preset.name, description=preset.description, events=_quoted(path), stem=name,
+            holds=str(preset.detector is not None).lower(), low=low + width, high=high - width,
             width=1e3 * width / 6, extra="" if preset.detector is None else _ARRAY,
             keep=f"{rule[0]} = {_plain(rule[1])}",
         )  # fmt: skip
     return text
+
+
+def _quoted(path: str) -> str:
+    """A path as a text of TOML, which has the escapes of JSON."""
+    return json.dumps(path.replace(os.sep, "/"), ensure_ascii=False)
 
 
 def recognised(path: str | os.PathLike) -> Instrument:
@@ -124,6 +134,10 @@ def recognised(path: str | os.PathLike) -> Instrument:
     if not fitting:
         known = ", ".join(f"{preset.telescope} {'/'.join(preset.instrume)}" for preset in presets)
         raise FileError(f"{path}: expected TELESCOP and INSTRUME of {known}, found {telescope!r} {instrume!r}")
+    table = fitting[0].events.extension
+    if table.upper() not in {part.name for part in extensions[1:]}:
+        names = ", ".join(part.label for part in extensions)
+        raise FileError(f"{path}: expected an extension {table} with an event list, found only {names}")
     return fitting[0]
 
 

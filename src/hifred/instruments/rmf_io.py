@@ -109,6 +109,12 @@ def _read_channels(table: Table) -> _Channels:
         ogip.refuse_rows(np.diff(number, prepend=number[0] - 1) != 1, "CHANNEL: expected one more in each row", number)
     except ValueError as error:
         raise FileError(f"{table.where}: {error}") from error
+    lowest = table.limit("TLMIN", "CHANNEL")
+    whole = int(ogip.number(table, "DETCHANS", number.size)) == number.size
+    if lowest is not None and (number[0] < lowest or (whole and number[0] != lowest)):
+        raise FileError(
+            f"{table.where}: expected channels from {lowest} on (TLMIN of CHANNEL), found {number[0]} first"
+        )
     return _Channels(table, int(number[0]), low, high)
 
 
@@ -170,6 +176,11 @@ def _read_groups(table: Table, channels: _Channels) -> tuple[np.ndarray, np.ndar
     if lowest is None:
         lowest = channels.first if whole else channels.table.limit("TLMIN", "CHANNEL")
         lowest = min(1, channels.first) if lowest is None else lowest
+    stated = channels.table.limit("TLMIN", "CHANNEL")
+    if stated not in (None, lowest):
+        raise ValueError(
+            f"F_CHAN: expected TLMIN = {stated} as that of CHANNEL in {channels.table.where}, found {lowest}"
+        )
     _refuse_groups(widths < 0, "N_CHAN: expected a width of at least 0", widths, row, table.rows)
     used = widths > 0
     _refuse_groups(

@@ -109,6 +109,16 @@ class TomlTable:
             float,
         )
 
+    def pairs(self, key: str) -> np.ndarray:
+        """List of pairs of finite numbers, shape (n, 2)."""
+
+        def right(value):
+            if not isinstance(value, list) or not value:
+                return False
+            return all(isinstance(row, list) and len(row) == 2 and all(map(_is_number, row)) for row in value)
+
+        return np.array(self._get(key, "a list of pairs [low, high] of numbers", right), float)
+
     def wholes(self, key: str) -> list:
         """Whole numbers, in a list or a list of lists of one length."""
 

@@ -83,12 +83,21 @@ class Frame:
         """What the ticks of the images count."""
         if self.grid is None:
             return "pixel number"
-        return "offset from the centre (arcsec), north up and east left"
+        if not self.rotation:
+            return "offset from the centre (arcsec), north up and east left"
+        side = "right" if self.rotation > 0 else "left"
+        return f"offset from the centre (arcsec), north {abs(self.rotation):.4g}° to the {side} of up"
+
+    @property
+    def rotation(self) -> float:
+        """Position angle of the images' upward direction, -180 to 180 degrees east of north."""
+        return 0.0 if self.grid is None else 180 - (180 - self.grid.rotation) % 360
 
     def sky_ticks(self, axis: int) -> dict[float, str]:
         """Places of the ticks in pixels from the edge, and their labels; axis 0 is y, 1 is x.
 
-        Offsets are those of the sky, to the north along y and to the east along x; east is to the left.
+        Offsets are those along the axes of the image, upwards and to the left: to the north and to the east where the
+        grid is not rotated.
         """
         pixels = self.sky_shape[axis]
         if self.grid is None:
@@ -106,8 +115,10 @@ class Frame:
         if self.grid is None:
             return words
         size, digits = self.grid.pixel_size, 1 if self.grid.pixel_size < 1 else 0
-        east = (self.sky_shape[1] / 2 - pixel[1] - 0.5) * size
-        north = (pixel[0] + 0.5 - self.sky_shape[0] / 2) * size
+        left = (self.sky_shape[1] / 2 - pixel[1] - 0.5) * size
+        up = (pixel[0] + 0.5 - self.sky_shape[0] / 2) * size
+        cos, sin = np.cos(np.radians(self.rotation)), np.sin(np.radians(self.rotation))
+        east, north = left * cos + up * sin, up * cos - left * sin
         return (
             f"{words}; {abs(east):.{digits}f}″ {'west' if east < 0 else 'east'}, "
             f"{abs(north):.{digits}f}″ {'south' if north < 0 else 'north'} of the centre"

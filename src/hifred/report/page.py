@@ -106,6 +106,7 @@ def page_data(content: Content, cubes: list[dict]) -> dict:
         "shape": list(frame.sky_shape),
         "pixel": list(content.pixel),
         "pixel_size": None if frame.grid is None else frame.grid.pixel_size,
+        "rotation": frame.rotation,
         "bands": bands,
         "start": {"bands": bands, "pixel": list(content.pixel)},
         "ends": [float(frame.edges[0]), float(frame.edges[-1])],

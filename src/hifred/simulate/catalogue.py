@@ -3,6 +3,7 @@
 import numpy as np
 
 from hifred.simulate.cluster import ClusterModel, cluster
+from hifred.simulate.iron import iron_visit
 from hifred.simulate.kernels import (
     FWHM,
     area,
@@ -88,6 +89,15 @@ def _cluster(seed):
     gases = cluster(ClusterModel(), PIXELS[0], seed=seed)
     cameras = _realistic_cameras(edges, 20, 14)
     return Plan(gases, edges, cameras, center=(49.95, 41.51), column_density=0.14)
+
+
+register(
+    "xrism-epic-iron",
+    "A remnant like Cassiopeia A at 6.0 to 7.2 keV (or another band within 1.8 to 10 keV), seen for 150 ks by XRISM "
+    "Resolve (gate valve closed, 35 pixels, turned on the sky) and by EPIC pn, on pixels of 5 arcsec, with background. "
+    "Photons are traced one by one and written as event lists, which are read back and reduced.",
+    options=("counts", "band", "brightness"),
+)(iron_visit)
 
 
 def _edges(low, high, bins):

@@ -11,7 +11,8 @@ from astropy.io import fits
 from hifred import fitsio
 from hifred.cube import FusedCube
 from hifred.data.grid_io import sky_header
-from hifred.simulate.scenes import Scene, Truth
+from hifred.simulate.truth import Scene, Truth
+from hifred.simulate.visit import Visit, write_observations
 
 TRUTH, MAPS = "truth.fits", "truth_maps.fits"
 
@@ -52,23 +53,25 @@ def truth_cube(scene: Scene) -> FusedCube:
     FusedCube
         In single precision, with the status "truth", no history, and name and seed of the scene in its provenance.
     """
+    return _cube(scene.truth, len(scene.datasets), scene=scene.name, seed=scene.seed, counts=scene.counts)
+
+
+def _cube(truth: Truth, instruments: int, **facts) -> FusedCube:
     history = np.recarray(
         0,
         dtype=[
             ("iteration", "i4"),
             *((name, "f8") for name in ("objective", "data_term", "prior_term", "residual", "time")),
-            ("cstat", "f8", (len(scene.datasets),)),
+            ("cstat", "f8", (instruments,)),
         ],
     )
     provenance = {
         "versions": {name: importlib.metadata.version(name) for name in ("hifred", "numpy", "astropy")},
-        "scene": scene.name,
-        "seed": scene.seed,
-        "counts": scene.counts,
+        **facts,
         "unit": "photon cm-2 s-1",
     }
     message = "The sky that the simulated counts were drawn from."
-    return FusedCube(scene.truth.values.astype(np.float32), "truth", message, history, scene.grid, provenance)
+    return FusedCube(truth.values.astype(np.float32), "truth", message, history, truth.grid, provenance)
 
 
 def write_scene(scene: Scene, folder: str | os.PathLike, *, overwrite: bool = False) -> list[Path]:
@@ -93,18 +96,59 @@ def write_scene(scene: Scene, folder: str | os.PathLike, *, overwrite: bool = Fa
     FileError
         If a file exists and may not be replaced, or cannot be written there.
     """
-    folder = Path(folder)
     data = [f"{dataset.name}.fits" for dataset in scene.datasets]
-    require_free(folder, () if overwrite else (TRUTH, MAPS, *data))
+    folder = _made(folder, () if overwrite else (TRUTH, MAPS, *data))
+    written = _write_truth(truth_cube(scene), scene.truth, folder, overwrite=overwrite)
+    for dataset, name in zip(scene.datasets, data, strict=True):
+        dataset.write(folder / name, overwrite=overwrite)
+    return [*written, *(folder / name for name in data)]
+
+
+def write_visit(name: str, visit: Visit, folder: str | os.PathLike, *, overwrite: bool = False) -> list[Path]:
+    """Write the truth of a visit, its maps, and what real ones have: event lists, calibration and a plan.
+
+    Parameters
+    ----------
+    name : str
+        Name of the scene, for the provenance of the truth.
+    visit : Visit
+    folder : path
+        Made where it does not exist.
+    overwrite : bool
+        Replace existing files; otherwise nothing is written if there is one.
+
+    Returns
+    -------
+    list of Path
+        The files: `truth.fits` and `truth_maps.fits` as of `write_scene`, event lists, RMF and ARF of each telescope,
+        and `reduce.toml`, with which `hifred reduce` makes the data sets.
+
+    Raises
+    ------
+    FileError
+        If a file exists and may not be replaced, or cannot be written there.
+    """
+    folder = _made(folder, () if overwrite else (TRUTH, MAPS, *visit.files))
+    cube = _cube(visit.truth, len(visit.telescopes), scene=name, seed=visit.seed, counts=visit.counts)
+    written = _write_truth(cube, visit.truth, folder, overwrite=overwrite)
+    return [*written, *write_observations(visit, folder, overwrite=overwrite)]
+
+
+def _made(folder: str | os.PathLike, free: Iterable[str]) -> Path:
+    """The folder, made where it does not exist; files that must not exist are looked for first."""
+    folder = Path(folder)
+    require_free(folder, free)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise fitsio.FileError(f"{folder}: could not be made ({error.strerror})") from error
-    truth_cube(scene).write(folder / TRUTH, overwrite=overwrite)
-    _write_maps(scene.truth, folder / MAPS, overwrite=overwrite)
-    for dataset, name in zip(scene.datasets, data, strict=True):
-        dataset.write(folder / name, overwrite=overwrite)
-    return [folder / name for name in (TRUTH, MAPS, *data)]
+    return folder
+
+
+def _write_truth(cube: FusedCube, truth: Truth, folder: Path, *, overwrite: bool) -> list[Path]:
+    cube.write(folder / TRUTH, overwrite=overwrite)
+    _write_maps(truth, folder / MAPS, overwrite=overwrite)
+    return [folder / TRUTH, folder / MAPS]
 
 
 def _write_maps(truth: Truth, path: Path, *, overwrite: bool) -> None:

@@ -94,12 +94,32 @@ def draw_counts(expected, seed):
     ValueError
         If an expectation is negative or not finite.
     """
+    return np.random.default_rng(seed).poisson(rounded(expected)).astype(np.int32)
+
+
+def rounded(expected):
+    """Expected counts, to 20 bits.
+
+    Parameters
+    ----------
+    expected : array
+        Not negative.
+
+    Returns
+    -------
+    array of float64
+        Same shape.
+
+    Raises
+    ------
+    ValueError
+        If an expectation is negative or not finite.
+    """
     expected = np.asarray(expected, dtype=np.float64)
     if not np.all(np.isfinite(expected) & (expected >= 0)):
         raise ValueError(f"expected counts must be finite and not negative, found a minimum of {np.min(expected)}")
     mantissa, exponent = np.frexp(expected)
-    rounded = np.ldexp(np.rint(mantissa * 2.0**MANTISSA_BITS), exponent - MANTISSA_BITS)
-    return np.random.default_rng(seed).poisson(rounded).astype(np.int32)
+    return np.ldexp(np.rint(mantissa * 2.0**MANTISSA_BITS), exponent - MANTISSA_BITS)
 
 
 def _energy_matrix(camera, energies):

@@ -11,69 +11,14 @@ from hifred.response import Response
 from hifred.simulate.maps import weighted_maps
 from hifred.simulate.observation import Camera, draw_counts, expected_counts
 from hifred.simulate.projection import project
+from hifred.simulate.truth import Scene, Truth
+from hifred.simulate.visit import Visit
 
 DEFAULT_COUNTS = 2.3e7
 """Expected counts of each instrument, as in the toy problem of Lascar, Bobin & Acero (2025)."""
 
 TYCHO = (6.33, 64.14)
 """Right ascension and declination of the remnant that the simulated ones are like, degrees."""
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """The sky that a scene's data were drawn from.
-
-    Maps are means over the line of sight weighted by the photons sent in the scene's band; nan where nothing
-    shines.
-
-    Attributes
-    ----------
-    values : (L, y, x) array
-        Photons / cm2 / s in each voxel, float64.
-    grid : CubeGrid
-        Its frame.
-    velocity, velocity_spread : (y, x) arrays
-        Mean and standard deviation of the velocity away from the observer, km/s; the spread includes the
-        gas's own broadening, but not the thermal motion at the electrons' temperature.
-    temperature : (y, x) array
-        Electron temperature, keV.
-    abundances : dict of str to (y, x) array
-        Relative to solar by number, by element.
-    """
-
-    values: np.ndarray
-    grid: CubeGrid
-    velocity: np.ndarray
-    velocity_spread: np.ndarray
-    temperature: np.ndarray
-    abundances: dict
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """A simulated observation.
-
-    Attributes
-    ----------
-    name, description : str
-    truth : Truth
-    datasets : tuple of Dataset
-        The CCD ("xmm": sharp in space) and the calorimeter ("xrism": sharp in energy).
-    grid : CubeGrid
-        The frame of the truth, for the fusion.
-    seed : int
-        Seed of the sky and of the photon noise.
-    counts : float
-        Expected counts of each instrument.
-    """
-
-    name: str
-    description: str
-    truth: Truth
-    datasets: tuple
-    grid: CubeGrid
-    seed: int
-    counts: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +53,20 @@ class Plan:
     counts: float = DEFAULT_COUNTS
 
 
-_PLANS: dict[str, tuple[str, Callable[[int], Plan]]] = {}
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A scene of the catalogue; its function makes a plan of a seed, or a visit of a seed and the options named."""
+
+    description: str
+    function: Callable[..., Plan | Visit]
+    options: tuple[str, ...]
 
 
-def register(name, description):
-    """Add a scene by decorating a function of a seed that returns a `Plan`.
+_PLANS: dict[str, _Entry] = {}
+
+
+def register(name, description, options=()):
+    """Add a scene by decorating a function of a seed that returns a `Plan` or a `Visit`.
 
     Parameters
     ----------
@@ -120,6 +74,8 @@ def register(name, description):
         Name for `scene`.
     description : str
         One plain sentence or two for people.
+    options : sequence of str
+        Further arguments of the function, of "counts", "band" and "brightness"; those of `scene` are handed on.
 
     Raises
     ------
@@ -130,7 +86,7 @@ def register(name, description):
     def add(function):
         if name in _PLANS:
             raise ValueError(f"a scene named {name!r} exists already")
-        _PLANS[name] = description, function
+        _PLANS[name] = _Entry(description, function, tuple(options))
         return function
 
     return add
@@ -154,16 +110,17 @@ def scene_descriptions():
     dict of str to str
         A plain sentence or two by name.
     """
-    return {name: description for name, (description, _) in _PLANS.items()}
+    return {name: entry.description for name, entry in _PLANS.items()}
 
 
-def scene(name, seed=0, counts=None):
+def scene(name, seed=0, counts=None, *, band=None, brightness=None):
     """Simulate a scene: the sky, the instruments, and the photons they count.
 
-    The same name, seed and counts give the same scene on every machine: the sky comes from
-    `numpy.random.default_rng` (whose streams numpy keeps, though it does not promise to) and smooth functions
-    of it, and the counts from expectations in double precision on the host, rounded to 20 bits
-    (`hifred.simulate.observation.draw_counts`), not from the operators of `Response`.
+    The same arguments give the same scene on every machine: the sky comes from `numpy.random.default_rng` (whose
+    streams numpy keeps, though it does not promise to) and smooth functions of it, and the counts from expectations
+    in double precision on the host, rounded to 20 bits (`hifred.simulate.observation.draw_counts`), not from the
+    operators of `Response`. The scene "xrism-epic-iron" is drawn photon by photon (`hifred.simulate.photons.observe`),
+    written as event lists, and reduced by `hifred.reduce`.
 
     Parameters
     ----------
@@ -173,7 +130,12 @@ def scene(name, seed=0, counts=None):
         Seed of the sky and of the photon noise.
     counts : float, optional
         Expected counts of each instrument; by default what the scene's plan says, which is 2.3e7 for all but
-        "tiny". The exposures are set so that they are reached.
+        "tiny". The exposures are set so that they are reached. For "xrism-epic-iron", counts of EPIC pn in the band,
+        and the brightness is set so that they are reached: exposure and background stay.
+    band : tuple of two float, optional
+        Lowest and highest energy in keV, for scenes that have a choice ("xrism-epic-iron").
+    brightness : float, optional
+        Factor on the brightness of the sky, for scenes that have a choice ("xrism-epic-iron").
 
     Returns
     -------
@@ -182,17 +144,48 @@ def scene(name, seed=0, counts=None):
     Raises
     ------
     ValueError
-        If the name is unknown, the seed negative or the counts not above 0.
+        If the name is unknown, the seed negative, counts or brightness not above 0, both are given, or the scene does
+        not have an option.
+    """
+    plan = plan_scene(name, seed, counts, band=band, brightness=brightness)
+    description = _PLANS[name].description
+    if isinstance(plan, Visit):
+        return Scene(name, description, plan.truth, plan.datasets(), plan.truth.grid, seed, plan.counts)
+    return _build(name, description, plan, seed, plan.counts if counts is None else float(counts))
+
+
+def plan_scene(name, seed=0, counts=None, *, band=None, brightness=None):
+    """What a scene is made of, before photons are counted: arguments as those of `scene`.
+
+    Returns
+    -------
+    Plan or Visit
+
+    Raises
+    ------
+    ValueError
+        As `scene`.
     """
     if name not in _PLANS:
         raise ValueError(f"expected one of the scenes {', '.join(scene_names())}, found {name!r}")
-    if counts is not None and not (np.isfinite(counts) and counts > 0):
-        raise ValueError(f"counts must be above 0, found {counts}")
+    for label, value in (("counts", counts), ("brightness", brightness)):
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{label} must be above 0, found {value}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, found {seed}")
-    description, function = _PLANS[name]
-    plan = function(seed)
-    counts = plan.counts if counts is None else float(counts)
+    entry = _PLANS[name]
+    options = {"counts": counts, "band": band, "brightness": brightness}
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in ("band", "brightness"):
+        if option in given and option not in entry.options:
+            raise ValueError(f"{option}: expected a scene with this option, found {name!r}, which has none")
+    if "counts" in given and "brightness" in given:
+        raise ValueError("counts, brightness: expected one of them, which sets the other, found both")
+    return entry.function(seed, **{option: given[option] for option in entry.options if option in given})
+
+
+def _build(name, description, plan, seed, counts):
+    """Compute the sky of a plan, and draw the counts of its cameras."""
     frame = plan.energy_edges, plan.cells_per_pixel
     values = np.sum([project(gas, *frame, column_density=plan.column_density) for gas in plan.gases], axis=0)
     grid = CubeGrid(plan.energy_edges, shape=values.shape[1:], pixel_size=plan.pixel_size, center=plan.center)

@@ -138,7 +138,9 @@ class Report {
     const [row, column] = this.page.pixel, [ny, nx] = this.page.shape, size = this.page.pixel_size;
     const words = `pixel x ${column}, y ${row}`;
     if (size === null) return words;
-    const east = (nx / 2 - column - 0.5) * size, north = (row + 0.5 - ny / 2) * size;
+    const left = (nx / 2 - column - 0.5) * size, up = (row + 0.5 - ny / 2) * size;
+    const angle = this.page.rotation * Math.PI / 180, cos = Math.cos(angle), sin = Math.sin(angle);
+    const east = left * cos + up * sin, north = up * cos - left * sin;
     const digits = size < 1 ? 1 : 0;
     return `${words}; ${Math.abs(east).toFixed(digits)}″ ${east < 0 ? "west" : "east"}, ` +
       `${Math.abs(north).toFixed(digits)}″ ${north < 0 ? "south" : "north"} of the centre`;

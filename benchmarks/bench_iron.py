@@ -1,0 +1,132 @@
+"""Fe K of a remnant like Cassiopeia A, from event lists to a velocity map, with each prior, as Markdown.
+
+    python benchmarks/bench_iron.py            writes benchmarks/IRON.md
+
+Real responses and Chandra images of the shared data (HIFRED_SHARED_DATA, by default ../shared/data): photons are
+traced, written as event lists, reduced as real ones, and fused with each prior at its default strength.
+"""
+
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import casa
+import numpy as np
+
+import hifred
+from hifred import metrics, priors
+from hifred.simulate import write_observations
+
+PRIORS = (
+    priors.LowRankSobolev(), priors.LowRankStarlet(), priors.Starlet2D1D(), priors.LowRank(), priors.Unregularized(),
+)  # fmt: skip
+COUNTS = (5e5, 5e4)
+LINE, FAINT = "Fe XXV", 0.15
+
+HEAD = """\
+# Fe K with 35 calorimeter pixels
+
+Written by `python benchmarks/bench_iron.py`. Cassiopeia A-like: Chandra morphology of ejecta and continuum, Fe K of
+four temperatures, velocities of +-1500 km/s, 60 x 60 pixels of 5 arcsec, 6.0 to 7.2 keV in 1 eV bins. EPIC pn with its
+RMF and ARF of observation 0693760101; XRISM Resolve with the RMF of Hitomi SXS and the ARF of the closed gate valve;
+150 ks each, background included. Photons were traced one by one, written as event lists, and read back by
+`hifred.reduce`. Priors at their default strengths; seconds include compilation.
+
+NMSE and angle, and the error of the velocity (centroid of the Fe XXV complex, result minus truth), are over the pixels
+above 15% of the line's peak inside the array; flux error and NMSE (all) over the whole grid. "No fusion" is the
+pixel's own spectrum of Resolve, in all sky pixels that it covers most of.
+"""
+COLUMNS = (
+    "prior", "NMSE (dB)", "NMSE (all)", "angle (deg)", "flux error", "velocity error: median (km/s)", "rms (km/s)",
+    "correlation", "C-stat / expected, pn Resolve", "status", "s",
+)  # fmt: skip
+
+
+def reduced(visit):
+    """Through event lists on disk."""
+    began = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        write_observations(visit, folder)
+        wrote = time.perf_counter() - began
+        datasets = hifred.data.reduce(Path(folder) / "reduce.toml")
+    return datasets, wrote, time.perf_counter() - began - wrote
+
+
+def judged(truth, calorimeter) -> np.ndarray:
+    """Pixels above 15% of the line's peak inside the array."""
+    maps = metrics.line_maps(truth.values, truth.grid.energies, LINE)
+    inside = calorimeter.response.recipe.place() >= 0
+    flux = np.where(inside, maps.flux, 0)
+    return flux > FAINT * flux.max()
+
+
+def row(label, values, truth, pixels, datasets, status="", seconds="") -> str:
+    """One line of the table."""
+    energies = truth.grid.energies
+    found, true = (metrics.line_centroid(cube, energies, LINE, faint=0.0) for cube in (values, truth.values))
+    seen = pixels & np.isfinite(found)
+    error = (found - true)[seen]
+    some, all_true = (cube[:, pixels][:, :, None] for cube in (values, truth.values))
+    cstats = [d.cstat(values) / d.expected_cstat(truth.values)[0] for d in datasets]
+    cells = (
+        label, f"{metrics.nmse(some, all_true):.1f}", f"{metrics.nmse(values, truth.values):.1f}",
+        f"{metrics.spectral_angle(some, all_true):.1f}", f"{metrics.flux_per_pixel(values, truth.values):.1%}",
+        f"{np.median(np.abs(error)):.0f}", f"{np.sqrt(np.mean(error**2)):.0f}",
+        f"{np.corrcoef(found[seen], true[seen])[0, 1]:.2f}", " ".join(f"{c:.3f}" for c in cstats), status, seconds,
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def unfused(truth, datasets) -> np.ndarray:
+    """The image of the CCD, with the spectrum of the Resolve pixel that covers most of each sky pixel."""
+    camera, calorimeter = datasets
+    place = calorimeter.response.recipe.place()
+    bounds, edges = calorimeter.response.recipe.channel_bounds, truth.grid.energy_edges
+    cumulative = np.concatenate([np.zeros((1, 36)), np.cumsum(calorimeter.counts.reshape(-1, 36), 0)])
+    spectra = np.diff([[np.interp(e, bounds, c) for c in cumulative.T] for e in edges], axis=0)
+    spectra = np.concatenate([spectra, spectra.sum(1, keepdims=True)], 1)[:, place]
+    image = camera.counts.sum(0, dtype=float)
+    total = truth.values.sum()
+    return spectra / np.maximum(spectra.sum(0), 1) * image / image.sum() * total
+
+
+def compare(counts: float, write) -> None:
+    """The table of one brightness."""
+    visit = casa.visit(counts)
+    datasets, wrote, read = reduced(visit)
+    truth = visit.truth
+    pixels = judged(truth, datasets[1])
+    totals = [int(d.counts[d.mask].sum(dtype=float)) for d in datasets]
+    maps = metrics.line_maps(truth.values, truth.grid.energies, LINE)
+    z = [
+        (d.cstat(truth.values) - d.expected_cstat(truth.values)[0]) / d.expected_cstat(truth.values)[1] ** 0.5
+        for d in datasets
+    ]  # noqa: E501
+    write(
+        f"\n## {totals[0]:,} counts of EPIC pn, {totals[1]:,} of Resolve\n\n{pixels.sum()} pixels are judged; the true "
+        f"centroids there have a spread of {maps.centroid[pixels].std():.0f} km/s rms. C-stat of the truth is "
+        f"{z[0]:+.1f} and {z[1]:+.1f} sigma from what is expected. Event lists were written in {wrote:.0f} s and "
+        f"reduced in {read:.0f} s.\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
+    )
+    write(row("no fusion", unfused(truth, datasets), truth, pixels, datasets))
+    for prior in PRIORS:
+        began = time.perf_counter()
+        fused = hifred.fuse(datasets, prior, progress=False)
+        seconds = f"{time.perf_counter() - began:.0f}"
+        status = f"{fused.status}, {fused.history.iteration[-1]}"
+        write(row(type(prior).__name__, fused.values, truth, pixels, datasets, status, seconds))
+
+
+if __name__ == "__main__":
+    lines = []
+
+    def write(text: str) -> None:
+        """Keep a line, and show it."""
+        lines.append(text)
+        print(text, flush=True)
+
+    write(HEAD)
+    for counts in [float(argument) for argument in sys.argv[1:]] or COUNTS:
+        compare(counts, write)
+    Path(__file__).with_name("IRON.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
