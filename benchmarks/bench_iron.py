@@ -102,7 +102,7 @@ def compare(counts: float, write) -> None:
     z = [
         (d.cstat(truth.values) - d.expected_cstat(truth.values)[0]) / d.expected_cstat(truth.values)[1] ** 0.5
         for d in datasets
-    ]  # noqa: E501
+    ]
     write(
         f"\n## {totals[0]:,} counts of EPIC pn, {totals[1]:,} of Resolve\n\n{pixels.sum()} pixels are judged; the true "
         f"centroids there have a spread of {maps.centroid[pixels].std():.0f} km/s rms. C-stat of the truth is "

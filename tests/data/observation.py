@@ -102,7 +102,9 @@ def write_observation(folder: Path) -> Path:
         file["emin"], file["emax"], file["spectrum"] = 0.5, 12.5, np.linspace(2e-4, 1e-4, 48)
     ra, dec = CENTER
     (folder / "field.reg").write_text(f'icrs\ncircle({ra}, {dec}, 120")\n')
-    (folder / "sources.reg").write_text(f'icrs\ncircle({ra + 0.01}, {dec + 0.01}, 25")\nbox({ra}, {dec}, 30", 20", 20)\n')
+    (folder / "sources.reg").write_text(
+        f'icrs\ncircle({ra + 0.01}, {dec + 0.01}, 25")\nbox({ra}, {dec}, 30", 20", 20)\n'
+    )
     plan = folder / "reduce.toml"
     plan.write_text(toml(PLAN))
     return plan

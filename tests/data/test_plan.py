@@ -64,7 +64,9 @@ def write(tmp_path):
         def lines(table):
             return "\n".join(f"{key} = {value}" for key, value in table.items() if value is not None)
 
-        text = f"{top}\n[grid]\n{lines(GRID | (grid or {}))}\n[[dataset]]\n{lines(DATASET | (dataset or {}))}\n{after}\n"
+        text = (
+            f"{top}\n[grid]\n{lines(GRID | (grid or {}))}\n[[dataset]]\n{lines(DATASET | (dataset or {}))}\n{after}\n"
+        )
         (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
         return tmp_path / "plan.toml"
 

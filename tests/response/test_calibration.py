@@ -175,3 +175,19 @@ def test_what_no_pixel_sees_has_no_place():
     pixels = sp.csr_array(([1.0, 0.4], ([0, 1], [3, 4])), shape=(2, 6))
     recipe = Calibration.checked((3, 2, 3), **small(pixels=pixels, detector_shape=(1, 2)))
     np.testing.assert_array_equal(recipe.place(), [[-1, -1, -1], [0, -1, -1]])
+
+
+@settings(max_examples=15)
+@given(case=calibrations())
+def test_products_add_up_to_the_response(apply, case):
+    shape, parts = case
+    rng = np.random.default_rng(3)
+    spectrum, image = rng.random(shape[0]), rng.random(shape[1:])
+    with jax.enable_x64(True):
+        response = Response.from_calibration(shape, **parts, dtype=np.float64)
+        whole = apply(response.operator, spectrum[:, None, None] * image)
+        products = response.recipe.products(np.dtype(np.float64))
+        sums = sum(
+            np.asarray(part.spectral @ spectrum)[:, None, None] * apply(part.sky(1), image[None]) for part in products
+        )
+    np.testing.assert_allclose(sums, whole, rtol=1e-9, atol=1e-10)

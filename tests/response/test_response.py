@@ -135,6 +135,22 @@ def test_dot_in_single_precision(assert_dot, case, dense):
         assert_dot(Response.from_kernels(shape, **kernels).operator, np.float32)
 
 
+@settings(max_examples=15)
+@given(case=arguments())
+def test_products_add_up_to_the_response(apply, case):
+    shape, kernels = case
+    rng = np.random.default_rng(3)
+    spectrum, image = rng.random(shape[0]), rng.random(shape[1:])
+    with jax.enable_x64(True):
+        response = Response.from_kernels(shape, **kernels, dtype=np.float64)
+        products = response.recipe.products(np.dtype(np.float64))
+        sums = sum(
+            np.asarray(part.spectral @ spectrum)[:, None, None] * apply(part.sky(1), image[None]) for part in products
+        )
+    expected = model(spectrum[:, None, None] * image, **kernels)
+    np.testing.assert_allclose(sums, expected, rtol=1e-6, atol=1e-7 * expected.max())
+
+
 @settings(max_examples=10)
 @given(case=arguments(), rank=st.integers(1, 3))
 def test_restricted_is_the_response_of_the_combined_spectra(assert_dot, apply, case, rank):

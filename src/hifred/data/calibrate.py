@@ -1,5 +1,6 @@
 """The response of an instrument on a grid, from calibration files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -112,8 +113,9 @@ def choose_channels(
     middle = 0.5 * (band[0] + band[1])
     step = float(np.median(np.diff(grid.energy_edges)))
     width = width or max(float(instrument.fwhm(middle)) / CHANNELS_PER_FWHM, step)
-    native = float(np.median(rmf.channel_hi[inside] - rmf.channel_lo[inside]))
-    count = min(max(1, int(width / native + 1e-6)), inside.size)
+    # The mean of many: files hold edges in single precision, to which one channel's width is 1e-3 of itself off.
+    native = float(rmf.channel_hi[inside[-1]] - rmf.channel_lo[inside[0]]) / inside.size
+    count = min(max(1, int(width / native + 1e-3)), inside.size)
     edges = np.arange(inside[0], inside[-1] + 2, count)
     return Channels(rmf.grouped(edges), edges, (rmf.channel_lo, rmf.channel_hi), rmf.first_channel)
 
@@ -159,20 +161,20 @@ def calibrate(
     _require_cover(overlap, f"{plan.rmf}[MATRIX]", grid)
     gather = csr_array(diags_array(area * exposure) @ overlap.T)
     used = np.flatnonzero(np.diff(gather.indptr) > 0)
-    gather, middle = csr_array(gather[used]), middle[used]
-    try:
-        kernels = _kernels(plan, psf, bins, middle, off_axes(grid, pointing))
-    except ValueError as error:
-        raise FileError(f"{plan.psf or instrument.path} [psf]: {error}") from error
-    maps = np.repeat(kernels.weights, kernels.energies.size, axis=0)
-    if plan.exposure_map is not None:
-        maps = maps * _vignetting(plan, grid, kernels.energies, full_exposure or exposure)[:, None]
-    trivial = plan.exposure_map is None and kernels.images.shape[1] == 1
-    matrix = csr_array(rmf.matrix[:, used])
+    gather, matrix, middle = csr_array(gather[used]), csr_array(rmf.matrix[:, used]), middle[used]
     for path, found, what in ((plan.arf or plan.rmf, gather, "effective area"), (plan.rmf, matrix, "probability")):
         if not found.sum() > 0:
             low, high = grid.energy_edges[[0, -1]]
             raise FileError(f"{path}: expected some {what} from {low:g} to {high:g} keV, found zero everywhere")
+    vignetting = None if plan.exposure_map is None else _vignetting(plan, grid, full_exposure or exposure)
+    try:
+        kernels = _kernels(plan, psf, bins, middle, off_axes(grid, pointing), vignetting)
+    except ValueError as error:
+        raise FileError(f"{plan.psf or instrument.path} [psf]: {error}") from error
+    maps = np.repeat(kernels.weights, kernels.energies.size, axis=0)
+    if vignetting is not None:
+        maps = maps * np.array([vignetting(energy) for energy in kernels.energies])[:, None]
+    trivial = vignetting is None and kernels.images.shape[1] == 1
     return Calibration.checked(
         grid.shape, gather=gather, redistributions=[matrix], channel_bounds=channels.bounds,
         position=np.interp(middle, kernels.energies, np.arange(kernels.energies.size)), psf=kernels.images,
@@ -221,7 +223,10 @@ class Kernels:
     weights: np.ndarray
 
 
-def _kernels(plan: CalibrationPlan, psf: PSF, bins: Bins, energies: np.ndarray, angles: np.ndarray) -> Kernels:
+def _kernels(
+    plan: CalibrationPlan, psf: PSF, bins: Bins, energies: np.ndarray, angles: np.ndarray,
+    vignetting: Callable[[float], np.ndarray] | None,
+) -> Kernels:  # fmt: skip
     grid = bins.grid
     half = max(grid.sky_shape) - 1
     if plan.psf_reach is not None:
@@ -235,6 +240,11 @@ def _kernels(plan: CalibrationPlan, psf: PSF, bins: Bins, energies: np.ndarray, 
     typical = float(np.median(angles))
     nodes = _nodes(energies[0], energies[-1], lambda energy: image(energy, typical), MOST_NODES)
     centre = float(np.median(nodes))
+    if vignetting is not None:
+        # It is interpolated between the same nodes: as many as the more demanding of the two needs.
+        scale = vignetting(centre).sum()
+        others = _nodes(energies[0], energies[-1], lambda energy: vignetting(energy) / scale, MOST_NODES)
+        nodes = max(nodes, others, key=len)
     places = _nodes(float(angles.min()), float(angles.max()), lambda angle: image(centre, angle), MOST_TERMS)
     images = np.array([[image(energy, angle) for angle in places] for energy in nodes])
     at = np.interp(angles, places, np.arange(len(places)))
@@ -297,8 +307,8 @@ def _require_cover(overlap: csr_array, where: str, grid: CubeGrid) -> None:
         )
 
 
-def _vignetting(plan: CalibrationPlan, grid: CubeGrid, energies: np.ndarray, exposure: float) -> np.ndarray:
-    """Exposure map over the exposure, at the energies of the nodes; shape (n, ny, nx)."""
+def _vignetting(plan: CalibrationPlan, grid: CubeGrid, exposure: float) -> Callable[[float], np.ndarray]:
+    """Exposure map over the exposure, shape (ny, nx), by energy."""
     found = ExposureMap.read(plan.exposure_map)  # pyright: ignore[reportArgumentType]
     if found.unit != "s":
         raise FileError(f"{plan.exposure_map}: expected an exposure map in s, found {found.unit}; the ARF has the area")
@@ -306,9 +316,13 @@ def _vignetting(plan: CalibrationPlan, grid: CubeGrid, energies: np.ndarray, exp
         maps = found.on(grid) / exposure
     except ValueError as error:
         raise FileError(str(error)) from error
-    if found.energies is None or len(maps) == 1:
-        return np.repeat(maps[:1], energies.size, axis=0)
-    at = np.interp(energies, found.energies, np.arange(len(maps)))
-    lower = np.floor(at).astype(int).clip(0, len(maps) - 2)
-    part = (at - lower)[:, None, None]
-    return (1 - part) * maps[lower] + part * maps[lower + 1]
+    knots = found.energies
+    if knots is None or len(maps) == 1:
+        return lambda energy: maps[0]
+
+    def at(energy: float) -> np.ndarray:
+        place = float(np.interp(energy, knots, np.arange(len(maps))))
+        lower = min(int(place), len(maps) - 2)
+        return (1 - place + lower) * maps[lower] + (place - lower) * maps[lower + 1]
+
+    return at

@@ -56,7 +56,9 @@ class TomlTable:
             key, f"one or more tables [[{key}]]",
             lambda v: isinstance(v, list) and v and all(isinstance(row, dict) for row in v),
         )  # fmt: skip
-        return [TomlTable(row, f"{self.where} [{key} {row.get('name', n)}]") for n, row in enumerate(rows, start=1)]
+        # A name may be anything: without its line breaks a message stays one line.
+        names = [" ".join(str(row.get("name", n)).split()) for n, row in enumerate(rows, start=1)]
+        return [TomlTable(row, f"{self.where} [{key} {name}]") for name, row in zip(names, rows, strict=True)]
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 from hifred.grid import whole_numbers
 from hifred.response.energy import EnergyMatrix, energy_operator
 from hifred.response.operator import Composition, Diagonal, Identity, LinearOperator, Shape, Sum
-from hifred.response.recipe import Built, Recipe, Restricted, covered_pixels, energy_blur
+from hifred.response.recipe import Built, Product, Recipe, Restricted, covered_pixels, energy_blur
 from hifred.response.sky import DENSE_LIMIT, SkyMatrix
 from hifred.response.varying import (
     BlendedSkyMatrix,
@@ -257,17 +258,32 @@ class Calibration(Recipe):
         share = np.ones_like(kept) if self.maps is None else self.maps.mean((2, 3))
         return float((kept * share).sum(1).mean())
 
+    def products(self, dtype: np.dtype) -> tuple[Product, ...]:
+        """One for each node, and each redistribution where they vary from pixel to pixel."""
+        lower, fraction = node_of(self.position, self._nodes)
+        out = []
+        for node in range(self._nodes):
+            weight = np.where(lower == node, 1 - fraction, 0) + np.where(lower + 1 == node, fraction, 0)
+            weighted = sp.csr_array(sp.diags_array(weight) @ self.gather)
+            for number, matrix in enumerate(self.redistributions):
+                share = None if self.mixture is None else self.mixture[number]
+                out.append(Product(sp.csr_array(matrix @ weighted), partial(self._sky_of, node, share, dtype)))
+        return tuple(out)
+
+    def _sky_of(self, node: int, share: np.ndarray | None, dtype: np.dtype, count: int) -> LinearOperator:
+        """Sky part of one node, times the weights of a redistribution in the detector pixels."""
+        sky = self.sky(np.full(count, float(node)), dtype)
+        if share is None:
+            return sky
+        return Composition((Diagonal(jnp.asarray(share[None], dtype), (count, *self.detector_shape)), sky))
+
     def restricted(self, basis: np.ndarray, built: Built, dtype: np.dtype) -> Restricted:
         """Sum over nodes of folded spectra times sky parts: the cube is never formed."""
         rank = basis.shape[1]
-        folded = np.asarray(self.gather @ basis)
-        lower, fraction = node_of(self.position, self._nodes)
-        operators = []
-        for node in range(self._nodes):
-            weight = np.where(lower == node, 1 - fraction, 0) + np.where(lower + 1 == node, fraction, 0)
-            blur = self.sky(np.full(rank, float(node)), dtype)
-            spectra = [matrix @ (weight[:, None] * folded) for matrix in self.redistributions]
-            operators.append(Composition((self._redistribute([sp.csr_array(s) for s in spectra], dtype), blur)))
+        operators = [
+            Composition((EnergyMatrix(jnp.asarray(part.spectral @ basis, dtype), self.detector_shape), part.sky(rank)))
+            for part in self.products(dtype)
+        ]
         operator = operators[0] if len(operators) == 1 else Sum(tuple(operators))
         spectra = EnergyMatrix(jnp.asarray(built.spectral @ basis, dtype), self.detector_shape)
         middle = self.sky(np.full(rank, 0.5 * (self._nodes - 1)), dtype)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,9 @@ import scipy.sparse as sp
 from hifred.grid import whole_numbers
 from hifred.response.energy import EnergyMatrix, convolution_matrix, energy_operator, rebin_matrix
 from hifred.response.operator import Composition, Diagonal, Identity, LinearOperator, Shape
-from hifred.response.recipe import Built, Recipe, Restricted, covered_pixels, energy_blur
+from hifred.response.recipe import Built, Product, Recipe, Restricted, covered_pixels, energy_blur
 from hifred.response.sky import sky_operator
+from hifred.response.varying import low_rank
 
 BOUNDARIES = ("zero", "reflect")
 # Range of the largest area x exposure in cm2 s; an observation has 1e3 to 1e10.
@@ -120,6 +122,36 @@ class Kernels(Recipe):
     @property
     def _varies_with_energy(self) -> bool:
         return self.psf is not None and self.psf.ndim == 3
+
+    def products(self, dtype: np.dtype) -> tuple[Product, ...]:
+        """One, or where PSF or vignetting vary with energy as few as reproduce them (`low_rank`)."""
+        energies = self.grid_shape[0]
+        one = np.ones((energies, 1))
+        weights, psfs = one, [self.psf]
+        if self.psf is not None and self._varies_with_energy:
+            weights, kernels = low_rank(self.psf.reshape(energies, -1))
+            psfs = list(kernels.reshape(-1, *self.psf.shape[1:]))
+        areas, maps = one, [None]
+        if self.area is not None and self.area.ndim == 3:
+            areas, images = low_rank(self.area.reshape(energies, -1))
+            maps = list(images.reshape(-1, *self.grid_shape[1:]))
+        elif self.area is not None:
+            areas = self.area[:, None]
+        redistribution = self.redistribution()
+        return tuple(
+            Product(
+                sp.csr_array(redistribution @ sp.diags_array(weights[:, i] * areas[:, j])),
+                partial(self._sky_of, psf, image, dtype),
+            )
+            for i, psf in enumerate(psfs)
+            for j, image in enumerate(maps)
+        )
+
+    def _sky_of(self, psf, image, dtype: np.dtype, count: int) -> LinearOperator:
+        """A PSF and block sums, after the weights of an image."""
+        shape = (count, *self.grid_shape[1:])
+        sky = sky_operator(psf, shape, self.rebin[1:], dtype, reflect=self.reflect)
+        return sky if image is None else Composition((sky, Diagonal(jnp.asarray(image[None], dtype), shape)))
 
     def restricted(self, basis: np.ndarray, built: Built, dtype: np.dtype) -> Restricted:
         """Fold the spectra first where the sky part is the same at all energies."""

@@ -1,6 +1,7 @@
 """What a response is made of: host-side arrays that give the operator, and that a file can hold."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -30,6 +31,22 @@ class Built:
     sky_blur: float
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """One term of a response `sum_t S_t x M_t`: spectra are folded by `S`, images blurred by `M`.
+
+    Attributes
+    ----------
+    spectral : scipy.sparse.csr_array of shape (channels, L)
+        `S`: area, energy redistribution and sums.
+    sky : callable
+        From a number of images to the operator `M` on so many, from (count, M, N) to (count, rows, columns).
+    """
+
+    spectral: sp.csr_array
+    sky: Callable[[int], LinearOperator]
+
+
 class Recipe(ABC):
     """Host-side description of an instrument on one sky grid; final classes are frozen dataclasses of arrays."""
 
@@ -55,6 +72,10 @@ class Recipe(ABC):
     @abstractmethod
     def restricted(self, basis: np.ndarray, built: Built, dtype: np.dtype) -> "Restricted":
         """The operator on maps `w` of cubes `z = V w`, without the cube where that is possible; `basis` is V (L, r)."""
+
+    @abstractmethod
+    def products(self, dtype: np.dtype) -> tuple[Product, ...]:
+        """The response as a sum of few products, for models that are spectra times images."""
 
     @abstractmethod
     def channel_edges(self, edges: np.ndarray) -> np.ndarray:

@@ -269,11 +269,21 @@ def separate(psf: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     maps : array of shape (1, J, M, N)
     """
     ny, nx, h, w = psf.shape
-    field = psf.reshape(ny * nx, h * w)
+    maps, kernels = low_rank(psf.reshape(ny * nx, h * w))
+    return kernels.reshape(1, -1, h, w), np.ascontiguousarray(maps.T).reshape(1, -1, ny, nx)
+
+
+def low_rank(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Write each row of a matrix as a weighted sum of few rows, `field = weights @ shapes`.
+
+    Returns
+    -------
+    weights : array of shape (rows, J)
+    shapes : array of shape (J, columns)
+    """
     u, s, v = scipy.linalg.svd(field, full_matrices=False)
     count = max(1, int((s > SMALL * s[0]).sum()))
-    kernels = (s[:count, None] * v[:count]).reshape(1, count, h, w)
-    return kernels, np.ascontiguousarray(u[:, :count].T).reshape(1, count, ny, nx)
+    return u[:, :count], s[:count, None] * v[:count]
 
 
 def field_matrix(psf: np.ndarray, factors: tuple[int, int], *, reflect: bool) -> np.ndarray:
