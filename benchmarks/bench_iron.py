@@ -22,7 +22,9 @@ PRIORS = (
     priors.LowRankSobolev(), priors.LowRankStarlet(), priors.Starlet2D1D(), priors.LowRank(), priors.Unregularized(),
 )  # fmt: skip
 COUNTS = (5e5, 5e4)
-LINE, FAINT = "Fe XXV", 0.15
+# Middle of the Fe XXV complex of these temperatures, keV. About its resonance line, what noise adds evenly to the band
+# would pull all centroids to one side.
+LINE, FAINT = 6.67, 0.15
 
 HEAD = """\
 # Fe K with 35 calorimeter pixels
@@ -33,13 +35,14 @@ RMF and ARF of observation 0693760101; XRISM Resolve with the RMF of Hitomi SXS 
 150 ks each, background included. Photons were traced one by one, written as event lists, and read back by
 `hifred.reduce`. Priors at their default strengths; seconds include compilation.
 
-NMSE and angle, and the error of the velocity (centroid of the Fe XXV complex, result minus truth), are over the pixels
-above 15% of the line's peak inside the array; flux error and NMSE (all) over the whole grid. "No fusion" is the
+NMSE and angle, and the error of the velocity (centroid of the Fe XXV complex about 6.67 keV, result minus truth: median
+of its size, root mean square, mean), are over the pixels above 15% of the line's peak inside the array; flux error and
+NMSE (all) over the whole grid. "No fusion" is the
 pixel's own spectrum of Resolve, in all sky pixels that it covers most of.
 """
 COLUMNS = (
     "prior", "NMSE (dB)", "NMSE (all)", "angle (deg)", "flux error", "velocity error: median (km/s)", "rms (km/s)",
-    "correlation", "C-stat / expected, pn Resolve", "status", "s",
+    "mean (km/s)", "correlation", "C-stat / expected, pn Resolve", "status", "s",
 )  # fmt: skip
 
 
@@ -72,7 +75,7 @@ def row(label, values, truth, pixels, datasets, status="", seconds="") -> str:
     cells = (
         label, f"{metrics.nmse(some, all_true):.1f}", f"{metrics.nmse(values, truth.values):.1f}",
         f"{metrics.spectral_angle(some, all_true):.1f}", f"{metrics.flux_per_pixel(values, truth.values):.1%}",
-        f"{np.median(np.abs(error)):.0f}", f"{np.sqrt(np.mean(error**2)):.0f}",
+        f"{np.median(np.abs(error)):.0f}", f"{np.sqrt(np.mean(error**2)):.0f}", f"{error.mean():+.0f}",
         f"{np.corrcoef(found[seen], true[seen])[0, 1]:.2f}", " ".join(f"{c:.3f}" for c in cstats), status, seconds,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"

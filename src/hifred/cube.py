@@ -11,6 +11,7 @@ from hifred.data.dataset import Dataset
 from hifred.data.grid_io import grid_hdu, read_grid, sky_header
 from hifred.grid import CubeGrid
 from hifred.jsonhdu import json_hdu, read_json
+from hifred.parts import Parts
 
 CONTENT = "HIFRED CUBE"
 
@@ -34,6 +35,8 @@ class FusedCube:
         Energies and place on the sky, where the data sets had them.
     provenance : dict
         Versions, options, and the inputs with their checksums.
+    parts : Parts or None
+        Gases, velocities and mixtures, where the prior is a factorisation.
     """
 
     values: np.ndarray
@@ -42,6 +45,7 @@ class FusedCube:
     history: np.recarray = field(repr=False)
     grid: CubeGrid | None = None
     provenance: dict = field(default_factory=dict, repr=False)
+    parts: Parts | None = field(default=None, repr=False)
 
     def predict(self, dataset: Dataset) -> np.ndarray:
         """Expected counts in a data set, background included; shape (channel, y, x)."""
@@ -113,7 +117,7 @@ class FusedCube:
         return self.values[band].sum(0, dtype=float)
 
     def write(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
-        """Write to a FITS file: CUBE, HISTORY, PROVENANCE and, where known, ENERGIES.
+        """Write to a FITS file: CUBE, HISTORY, PROVENANCE and, where known, ENERGIES and the extensions of `Parts`.
 
         Raises
         ------
@@ -130,6 +134,8 @@ class FusedCube:
         hdus = [primary, cube, history, json_hdu(self.provenance)]
         if self.grid is not None:
             hdus.append(grid_hdu(self.grid))
+        if self.parts is not None:
+            hdus += self.parts.hdus()
         fitsio.write(path, hdus, overwrite=overwrite)
 
     @staticmethod
@@ -155,7 +161,7 @@ class FusedCube:
             raise fitsio.FileError(f"{path}[CUBE]: expected {expected}, found shape {values.shape}")
         return FusedCube(
             values.astype(values.dtype.newbyteorder("=")), file.key(0, "STATUS"), file.key(0, "MESSAGE"),
-            history, grid, provenance,
+            history, grid, provenance, Parts.read(file),
         )  # fmt: skip
 
 

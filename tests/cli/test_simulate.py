@@ -50,6 +50,39 @@ def test_the_list_names_every_scene(hifred, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+IRON = ["simulate", "xrism-epic-iron", "--band", 6.65, 6.71, "--seed", 2, "-o", "iron"]
+IRON_FILES = [
+    "truth.fits", "truth_maps.fits", "pn_events.fits", "resolve_cl.evt", "epic-pn.rmf", "epic-pn.arf",
+    "xrism-resolve.rmf", "xrism-resolve.arf", "reduce.toml",
+]  # fmt: skip
+
+
+def test_event_lists_go_through_reduce_as_the_output_says(hifred, tmp_path):
+    code, out, error = hifred(*IRON, "--brightness", 0.1)
+    assert (code, error) == (0, "")
+    assert [line for line in out.splitlines() if line.startswith("wrote")] == [f"wrote iron/{n}" for n in IRON_FILES]
+    assert sorted(path.name for path in (tmp_path / "iron").iterdir()) == sorted(IRON_FILES)
+    reduce, fuse = (line.split(": hifred ")[1].split() for line in out.splitlines()[-2:])
+    assert reduce == ["reduce", "iron/reduce.toml"]
+    assert fuse == ["fuse", "iron/epic-pn.fits", "iron/xrism-resolve.fits"]
+    assert hifred(*reduce)[0] == 0
+    truth = FusedCube.read("iron/truth.fits")
+    assert [truth.provenance[key] for key in ("scene", "seed")] == ["xrism-epic-iron", 2]
+    for path in fuse[1:]:
+        dataset = Dataset.read(path)
+        dataset.grid.require_same(truth.grid, ("data", "truth"))
+        expected = dataset.predict(truth.values)[dataset.mask].sum(dtype=float)
+        assert dataset.counts[dataset.mask].sum() == pytest.approx(expected, abs=4 * expected**0.5)
+    assert hifred(*fuse, "-o", "iron/fused.fits", "--max-iterations", 2, "--quiet")[0] == 0
+    assert FusedCube.read("iron/fused.fits").values.shape == truth.values.shape
+
+
+def test_no_event_list_is_overwritten_without_leave(refused, tmp_path):
+    (tmp_path / "iron").mkdir()
+    (tmp_path / "iron" / "resolve_cl.evt").write_text("precious")
+    refused([*IRON, "--counts", 100], "iron/resolve_cl.evt", "exists", "--overwrite")
+
+
 @pytest.mark.parametrize("name", ["truth.fits", "xrism.fits"])
 def test_nothing_is_overwritten_without_leave(name, refused, hifred, tmp_path):
     (tmp_path / "out").mkdir()
@@ -73,6 +106,9 @@ def test_an_existing_truth_is_noticed_before_the_work(refused, tmp_path, monkeyp
         (["tiny", "--seed=-1"], ["seed", "-1"]),
         (["tiny", "--counts", "0"], ["counts", "0"]),
         (["tiny", "--counts", "nan"], ["counts", "nan"]),
+        (["tiny", "--band", "6", "7"], ["band", "tiny"]),
+        (["tiny", "--brightness", "1"], ["brightness", "tiny"]),
+        (["xrism-epic-iron", "--band", "1", "7"], ["band", "1.8"]),
     ],
 )
 def test_a_bad_option_is_refused(arguments, words, refused):

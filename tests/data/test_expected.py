@@ -8,13 +8,11 @@ from astropy.io import fits
 from hifred.data.background import read_rates
 from hifred.data.binning import SkyBins
 from hifred.data.event_filter import EventFilter
-from hifred.data.events import EventFile
 from hifred.data.event_writer import LAYOUTS, write_events
+from hifred.data.events import EventFile
 from hifred.data.expected import expected_background
-from hifred.data.plan import BackgroundPlan
+from hifred.data.plan import BackgroundPlan, Plan
 from hifred.data.reduce import Observation, reduce
-from hifred.data.setup import Setup
-from hifred.data.plan import Plan
 from hifred.fitsio import FileError
 from hifred.grid import CubeGrid, energy_bins
 from hifred.instruments.pha import Spectrum
@@ -141,10 +139,10 @@ def test_a_map_says_where_it_is(parts, tmp_path, observation):
 
 @pytest.fixture(scope="module")
 def even_list(tmp_path_factory):
-    """Events even over 400 by 400 arcsec, 0.5 per arcsec2 and keV at 2 to 3 keV, of which 1 in 4 is of a bad pattern."""
+    """Events even over 400 by 400 arcsec, 2 per arcsec2 and keV at 2 to 3 keV, of which 1 in 4 is of a bad pattern."""
     path = tmp_path_factory.mktemp("even") / "even.fits"
     rng = np.random.default_rng(11)
-    n = rng.poisson(0.5 * 400**2 / 0.75)
+    n = rng.poisson(2 * 400**2 / 0.75)
     east, north = rng.uniform(-200, 200, (2, n)) / 3600
     pattern = np.where(rng.random(n) < 0.25, 9, 0).astype(np.int16)
     write_events(
@@ -164,16 +162,21 @@ def even_list(tmp_path_factory):
     ids=["circle", "annulus", "box", "excluded"],
 )  # fmt: skip
 def test_a_region_gives_the_density_of_an_even_background(parts, even_list, region):
-    """Whatever the region's shape, the background comes out as it was put in: 0.5 per arcsec2 and keV."""
+    """Whatever the region's shape, the background comes out as it was put in: 2 per arcsec2 and keV."""
     preset, _, _, channels, bins, _ = parts["pn"]
     file = EventFile(even_list, preset.events)
     found = expected_background(BackgroundPlan(region=region), preset, file, EventFilter(), channels, bins, 1000.0)
     width = channels.bounds[-1] - channels.bounds[0]
-    expected = 0.5 * width * 6.0**2  # per pixel
-    areas = {"circle(350.866, 58.812, 90": 90**2, "annulus": 150**2 - 60**2, "box": 12000 / np.pi, "-circle": 150**2 - 80**2}
+    expected = 2 * width * 6.0**2  # per pixel
+    areas = {
+        "circle(350.866, 58.812, 90": 90**2,
+        "annulus": 150**2 - 60**2,
+        "box": 12000 / np.pi,
+        "-circle": 150**2 - 80**2,
+    }
     area = np.pi * next(value for key, value in areas.items() if key in region)
-    in_region = 0.5 * width * area
-    assert in_region > 1000
+    in_region = 2 * width * area
+    assert in_region > 5000
     np.testing.assert_allclose(found.sum(0), expected, rtol=3 / np.sqrt(in_region) + 2e-3)
     assert np.ptp(found, axis=(1, 2)).max() < 1e-9
 

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from hifred.metrics import mean_angular_distance
-from hifred.simulate import ELEMENTS, Camera, Gas, Plan, expected_counts, register, scene, scene_names
+from hifred.simulate import (
+    ELEMENTS,
+    Camera,
+    Gas,
+    Plan,
+    expected_counts,
+    plan_scene,
+    register,
+    scene,
+    scene_names,
+)
+from hifred.simulate.iron import band_edges
 from hifred.simulate.kernels import gaussian_spot, king_spot
 
 TINY_COUNTS = {  # sha256 of the int32 counts of scene("tiny", seed=0), little-endian
@@ -25,7 +36,7 @@ def soft():
 
 def test_names():
     wanted = {"gaussian-1kev", "gaussian-1kev-rebin", "gaussian-6kev", "gaussian-6kev-rebin"}
-    assert wanted | {"realistic-1kev", "tiny", "cluster"} <= set(scene_names())
+    assert wanted | {"realistic-1kev", "tiny", "cluster", "xrism-epic-iron"} <= set(scene_names())
 
 
 def test_a_scene_holds_all_that_is_promised(tiny):
@@ -95,6 +106,74 @@ def test_a_new_scene_is_one_function():
     assert scene(name, seed=3, counts=500).truth.velocity == pytest.approx(3)
     with pytest.raises(ValueError, match="exists already"):
         register(name, "Again.")(plan)
+
+
+@pytest.fixture(scope="module")
+def iron():
+    return scene("xrism-epic-iron", counts=3e4, band=(6.6, 6.75))
+
+
+def test_real_geometry_closes(iron):
+    assert iron.truth.values.shape == (150, 60, 60)
+    assert iron.grid is iron.truth.grid
+    assert iron.grid.pixel_size == 5
+    assert [data.name for data in iron.datasets] == ["epic-pn", "xrism-resolve"]
+    camera, calorimeter = iron.datasets
+    assert camera.counts.shape[1:] == (60, 60)
+    assert calorimeter.counts.shape[1:] == (6, 6)
+    assert calorimeter.mask.any(0).sum() == 35
+    for data in iron.datasets:
+        assert data.exposure == pytest.approx(150e3)
+        data.grid.require_same(iron.grid, ("data", "truth"))
+        expected = data.predict(iron.truth.values)[data.mask].sum(dtype=float)
+        assert data.counts[data.mask].sum() == pytest.approx(expected, abs=4 * np.sqrt(expected))
+        value, (mean, variance) = data.cstat(iron.truth.values), data.expected_cstat(iron.truth.values)
+        assert abs(value - mean) < 4 * np.sqrt(variance)
+    # Nearly all of EPIC's photons land on the grid, and few of the counts are background.
+    sky = camera.response.mv(iron.truth.values).sum(dtype=float)
+    assert 0.9 * 3e4 < sky < iron.counts == 3e4
+    assert camera.background.sum() < 0.2 * sky
+
+
+def test_brightness_of_real_geometry():
+    faint = plan_scene("xrism-epic-iron", 2, band=(6.65, 6.7), brightness=0.1)
+    again = plan_scene("xrism-epic-iron", 2, 10 * faint.counts, band=(6.65, 6.7))
+    assert again.truth.values == pytest.approx(10 * faint.truth.values)
+    incident = faint.telescopes[0].incident(faint.truth.grid.energy_edges)
+    assert incident == pytest.approx(again.telescopes[0].incident(faint.truth.grid.energy_edges))
+    assert faint.truth.values.sum((1, 2)) @ incident == pytest.approx(faint.counts)
+
+
+def test_default_brightness_is_that_of_half_a_million_photons():
+    assert plan_scene("xrism-epic-iron").counts == pytest.approx(5e5, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"band": (1.0, 3.0)}, "band: expected two increasing energies within 1.8 to 10 keV, found 1 and 3"),
+        ({"band": (7.0, 6.0)}, "band: expected two increasing energies"),
+        ({"band": (6.0, 7.0005)}, "whole number of steps of 1 eV"),
+        ({"band": (2.0, 9.001)}, "whole number of steps of 2 eV"),
+        ({"brightness": 0.0}, "brightness must be above 0"),
+        ({"brightness": 2.0, "counts": 10.0}, "counts, brightness: expected one of them"),
+    ],
+)
+def test_bad_options_of_real_geometry_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        plan_scene("xrism-epic-iron", **options)
+
+
+def test_a_wide_band_has_coarser_energies():
+    edges = band_edges((1.8, 10.0))
+    assert edges.size == 4101
+    assert band_edges((6.0, 7.2)).size == 1201
+
+
+@pytest.mark.parametrize("option", [{"band": (6.0, 7.0)}, {"brightness": 1.0}])
+def test_options_that_a_scene_does_not_have_are_refused(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))}: expected a scene with this option, found 'tiny'"):
+        scene("tiny", **option)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The response of an instrument on a grid, from calibration files."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -156,7 +157,9 @@ def calibrate(
     holds = array is not None if plan.arf_holds_psf is None else plan.arf_holds_psf
     if holds and array is not None:
         knots = np.linspace(grid.energy_edges[0], grid.energy_edges[-1], 9)
-        area = area / np.interp(middle, knots, [on_axis_fraction(psf, array, energy) for energy in knots])
+        with _naming(plan, instrument):
+            caught = [on_axis_fraction(psf, array, energy) for energy in knots]
+        area = area / np.interp(middle, knots, caught)
     overlap = ogip.shares(rmf.energy_lo, rmf.energy_hi, grid.energy_edges[:-1], grid.energy_edges[1:])
     _require_cover(overlap, f"{plan.rmf}[MATRIX]", grid)
     gather = csr_array(diags_array(area * exposure) @ overlap.T)
@@ -167,10 +170,8 @@ def calibrate(
             low, high = grid.energy_edges[[0, -1]]
             raise FileError(f"{path}: expected some {what} from {low:g} to {high:g} keV, found zero everywhere")
     vignetting = None if plan.exposure_map is None else _vignetting(plan, grid, full_exposure or exposure)
-    try:
+    with _naming(plan, instrument):
         kernels = _kernels(plan, psf, bins, middle, off_axes(grid, pointing), vignetting)
-    except ValueError as error:
-        raise FileError(f"{plan.psf or instrument.path} [psf]: {error}") from error
     maps = np.repeat(kernels.weights, kernels.energies.size, axis=0)
     if vignetting is not None:
         maps = maps * np.array([vignetting(energy) for energy in kernels.energies])[:, None]
@@ -181,6 +182,15 @@ def calibrate(
         maps=None if trivial else maps, pixels=bins.pixels,
         detector_shape=bins.shape if isinstance(bins, ArrayBins) else None,
     )  # fmt: skip
+
+
+@contextmanager
+def _naming(plan: CalibrationPlan, instrument: Instrument):
+    """Say whose PSF it is that does not hold at some energy or angle."""
+    try:
+        yield
+    except ValueError as error:
+        raise FileError(f"{plan.psf or instrument.path} [psf]: {error}") from error
 
 
 def on_axis_fraction(psf: PSF, array: PixelArray, energy: float) -> float:

@@ -88,13 +88,13 @@ def read_dataset(path: str | os.PathLike) -> Dataset:
         grid = read_grid(file)
         provenance = read_json(file) if PROVENANCE in file else {}
         recipe = _referred(file, grid, provenance) if file.key(0, "RECIPE") == REFERENCE else read_recipe(file)
-        response = Response.of(recipe, np.dtype(file.key(0, "PRECISIO")))
+        response = Response.of(recipe, _precision(file))
         counts = _native(file.data("COUNTS"))
         background = _native(file.data("BACKGROUND")) if "BACKGROUND" in file else 0.0
         mask = file.data("MASK").astype(bool) if "MASK" in file else None
         return Dataset(
             counts, response, background, mask, fitsio.text_of_header(file.key(0, "INSTRUME")), grid,
-            exposure=file.header(0).get("EXPOSURE"), provenance=provenance,
+            exposure=_exposure(file), provenance=provenance,
         )  # fmt: skip
     except fitsio.FileError:
         raise
@@ -122,6 +122,20 @@ def _referred(file: fitsio.FitsFile, grid: CubeGrid | None, provenance: dict) ->
     if grid is None or "setup" not in provenance:
         raise fitsio.FileError(f"{where}: expected the setup of a response, and a grid in ENERGIES, found none")
     return Setup.from_json(provenance["setup"], where).response(grid)
+
+
+def _precision(file: fitsio.FitsFile) -> np.dtype:
+    name = file.key(0, "PRECISIO")
+    if name not in ("float32", "float64"):
+        raise fitsio.FileError(f"{file.path}[PRIMARY]: expected PRECISIO to be float32 or float64, found {name!r}")
+    return np.dtype(name)
+
+
+def _exposure(file: fitsio.FitsFile) -> float | None:
+    value = file.header(0).get("EXPOSURE")
+    if value is not None and (type(value) not in (int, float) or not value > 0):
+        raise fitsio.FileError(f"{file.path}[PRIMARY]: expected a positive number of s in EXPOSURE, found {value!r}")
+    return None if value is None else float(value)
 
 
 def _native(values: np.ndarray) -> np.ndarray:

@@ -83,7 +83,10 @@ def _weights(plan: BackgroundPlan, bins: Bins) -> np.ndarray:
     if np.any(on_sky < 0) or not np.all(np.isfinite(on_sky)):
         raise FileError(f"{planes.where}: expected finite values of at least 0, found others")
     pixels = bins.pixels
-    return seen * (on_sky if pixels is None else (pixels @ on_sky.ravel()).reshape(bins.shape))
+    weights = seen * (on_sky if pixels is None else (pixels @ on_sky.ravel()).reshape(bins.shape))
+    if not weights.any():
+        raise FileError(f"{planes.where}: expected values above 0 where the data are, found none")
+    return weights
 
 
 def _of_file(plan: BackgroundPlan, channels: Channels, bins: Bins, exposure: float, weights: np.ndarray) -> np.ndarray:

@@ -183,7 +183,7 @@ def _read_header(stream, path: Path, number: int) -> fits.Header | None:
             break
         block = stream.read(BLOCK)
         if len(block) < BLOCK:
-            raise FileError(f"{path}[HDU {number}]: expected a header with an END card, found the end of the file")
+            raise FileError(f"{path}[HDU {number}]: expected a FITS header with an END card, found the end of the file")
         text += block
     with warnings.catch_warnings():
         # Odd cards are common in real files; those that are used are checked one by one.

@@ -11,6 +11,8 @@ from hifred.grid import energy_bins
 from hifred.instruments.toml_table import TomlTable
 
 EMBEDDED, REFERENCE = "embedded", "reference"
+# Keys of a data set with the files of its response.
+FILES = ("rmf", "arf", "psf", "exposure_map")
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,7 @@ class CalibrationPlan:
     @property
     def files(self) -> dict[str, Path]:
         """The files, by what they are."""
-        named = {"rmf": self.rmf, "arf": self.arf, "psf": self.psf, "exposure_map": self.exposure_map}
-        return {key: path for key, path in named.items() if path is not None}
+        return {key: path for key in FILES if (path := getattr(self, key)) is not None}
 
 
 @dataclass(frozen=True)

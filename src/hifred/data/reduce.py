@@ -20,7 +20,7 @@ from hifred.data.setup import Setup
 from hifred.fitsio import FileError, sha256
 from hifred.grid import CubeGrid, energy_bins
 from hifred.instruments.pixels import PlacedArray
-from hifred.instruments.presets import Instrument, instrument
+from hifred.instruments.presets import Instrument, instrument, instrument_names
 from hifred.response.calibration import Calibration
 from hifred.response.response import Response
 
@@ -93,6 +93,11 @@ class Observation:
         FileError
             If the file is broken or of another instrument.
         """
+        if not plan.instrument.endswith(".toml") and plan.instrument not in instrument_names():
+            known = ", ".join(instrument_names())
+            raise FileError(
+                f"{plan.label}: instrument: expected a TOML file (.toml) or one of {known}, found {plan.instrument!r}"
+            )
         preset = instrument(plan.instrument)
         file = EventFile(plan.events, preset.events)
         for keyword, found, expected in (
@@ -197,7 +202,8 @@ class Observation:
             try:
                 mask = mask & (_in_region(text, bins, self.file) == inside)
             except ValueError as error:
-                raise FileError(f"{self.plan.label}: {key}: {error}") from error
+                given = text if key in self.plan.files else " ".join(text.split())
+                raise FileError(f"{self.plan.label}: {key} = {given!r}: {error}") from error
         if not mask.any():
             raise FileError(f"{self.plan.label}: expected some pixels to use, found none on the grid")
         return mask
@@ -206,7 +212,7 @@ class Observation:
         return {
             "hifred": importlib.metadata.version("hifred"),
             "response": response,
-            "setup": setup.to_json(),
+            "setup": _plain(setup.to_json()),
             "files": {
                 key: {"file": str(path.resolve()), "sha256": sha256(path)} for key, path in self.plan.files.items()
             },

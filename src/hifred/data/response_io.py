@@ -98,7 +98,7 @@ def _read_calibration(file: FitsFile, shape: list) -> Calibration:
     return Calibration.checked(
         shape,
         gather=_read_sparse(file, "GATHER"),
-        redistributions=[_read_sparse(file, f"REDIST{number}") for number in range(file.key(0, "NREDIST"))],
+        redistributions=[_read_sparse(file, f"REDIST{number}") for number in range(_count(file, "NREDIST"))],
         channel_bounds=bounds,
         mixture=mixture,
         position=file.data("NODES"),
@@ -107,6 +107,13 @@ def _read_calibration(file: FitsFile, shape: list) -> Calibration:
         pixels=_read_sparse(file, "PIXELS") if "PIXELS" in file else None,
         detector_shape=(file.key(0, "DETROWS"), file.key(0, "DETCOLS")),
     )
+
+
+def _count(file: FitsFile, keyword: str) -> int:
+    value = file.key(0, keyword)
+    if type(value) is not int or value < 1:
+        raise FileError(f"{file.path}[PRIMARY]: expected a positive whole number in {keyword}, found {value!r}")
+    return value
 
 
 def _sparse_hdu(name: str, matrix: sp.csr_array) -> fits.BinTableHDU:

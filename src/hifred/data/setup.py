@@ -1,13 +1,13 @@
 """All that makes a response but the grid: so that it can be made again from the files it names."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from astropy.coordinates import SkyCoord
 
 from hifred.data.binning import ArrayBins, Bins, SkyBins
 from hifred.data.calibrate import Channels, calibrate, choose_channels
-from hifred.data.plan import CalibrationPlan
+from hifred.data.plan import FILES, CalibrationPlan
 from hifred.fitsio import FileError, sha256
 from hifred.grid import CubeGrid
 from hifred.instruments.presets import Instrument, instrument
@@ -101,12 +101,13 @@ class Setup:
             fields = {key: value for key, value in record.items() if key not in ("calibration", "sha256")}
             for key in ("band", "pointing", "detector", "exclude_pixels"):
                 fields[key] = None if fields[key] is None else tuple(fields[key])
-            plain = CalibrationPlan(**record["calibration"])
-            paths = {key: Path(path) for key, path in plain.files.items()}
-            setup = cls(calibration=replace(plain, **paths), **fields)
+            named: dict = dict(record["calibration"])
+            paths: dict = {key: Path(named[key]) for key in FILES if named.get(key) is not None}
+            setup = cls(calibration=CalibrationPlan(**(named | paths)), **fields)
             sums = dict(record["sha256"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise FileError(f"{where}: expected the setup of a response, found one that is not ({error})") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise FileError(f"{where}: expected the setup of a response, found one that is not ({reason})") from error
         for key, path in setup.files.items():
             if not path.is_file():
                 raise FileError(f"{where}: expected the response's {key} in {path}, found no such file")

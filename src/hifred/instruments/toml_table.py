@@ -136,7 +136,8 @@ class TomlTable:
         """Lists `energy` (keV, increasing) and `value` (in `low` to `high`) of one length, at least two."""
         energies = self.numbers("energy", 1e-3, 1e3)
         if energies.size < 2 or np.any(np.diff(energies) <= 0):
-            raise FileError(f"{self.where}: energy: expected at least two increasing energies in keV, found {energies}")
+            found = ", ".join(f"{energy:g}" for energy in energies[:20])
+            raise FileError(f"{self.where}: energy: expected at least two increasing energies in keV, found {found}")
         return energies, self.numbers(value, low, high, length=energies.size)
 
     def content(self) -> dict:

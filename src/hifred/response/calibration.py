@@ -122,7 +122,10 @@ class Calibration(Recipe):
         count = nodes.pop()[0] if nodes else 1
         position = np.zeros(bins) if position is None else np.asarray(position, dtype=float)
         if position.shape != (bins,) or np.any(np.diff(position) < 0) or position[0] < 0 or position[-1] > count - 1:
-            raise ValueError(f"position: expected {bins} increasing places from 0 to {count - 1}")
+            raise ValueError(
+                f"position: expected {bins} increasing places from 0 to {count - 1}, found {position.size}"
+                + (f" from {position.flat[0]:g} to {position.flat[-1]:g}" if position.size else "")
+            )
         if mixture is not None:
             mixture = _array("mixture", mixture, 3)
             if mixture.shape != (len(matrices), *detector):

@@ -81,7 +81,7 @@ class ArrayField:
     def _spread(self, row, column, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         within = rng.random((2, len(row))) - 0.5
         offset = self.array.offsets(row + within[0], column + within[1], self.roll)
-        return offset.imag, offset.real, self.array.layout[row, column]
+        return np.imag(offset), np.real(offset), self.array.layout[row, column]
 
 
 def field_of(grid: CubeGrid, telescope: Telescope) -> SkyField | ArrayField:

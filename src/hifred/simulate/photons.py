@@ -68,9 +68,11 @@ def observe(cube, grid: CubeGrid, telescope: Telescope, seed, *, background: boo
     """
     if np.shape(cube) != grid.shape:
         raise ValueError(f"cube: expected the shape {grid.shape} of the grid, found {np.shape(cube)}")
+    if background and telescope.instrument.background is None:
+        raise ValueError(f"telescope: expected a preset with a background, found {telescope.instrument.name} without")
     rng = np.random.default_rng(seed)
     field = field_of(grid, telescope)
-    pieces = [_land(telescope, field, *photons, rng) for photons in _arriving(cube, grid, telescope, rng)]
+    pieces = [_land(telescope, field, energy, x, y, rng) for energy, x, y in _arriving(cube, grid, telescope, rng)]
     if background:
         pieces.append(_background(telescope, field, rng))
     joined = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
@@ -119,8 +121,7 @@ def _background(telescope: Telescope, field: SkyField | ArrayField, rng: np.rand
     """PI, place and pixel of the counts that are no photons of the sky; even over the detector."""
     preset = telescope.instrument
     rates, columns = preset.background, preset.events
-    if rates is None:
-        raise ValueError(f"telescope: expected a preset with a background, found {preset.name} without one")
+    assert rates is not None
     first, last = (np.array(rates.energies)[[0, -1]] - columns.pi_origin) / columns.pi_step
     pi = np.arange(int(np.floor(first)), int(np.ceil(last))) + columns.pi_first
     per_keV = np.interp(columns.energy(pi), rates.energies, rates.rates, left=0.0, right=0.0)

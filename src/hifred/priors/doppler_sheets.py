@@ -1,0 +1,103 @@
+"""Sky model: moving sheets of a few gases, whose spectra are learned and seen at many velocities."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array
+
+from hifred.grid import number
+from hifred.priors.prior import Prior, require_whole, strength_of
+
+# Velocities a template is seen at, one way, where the step is not given: as many as METHOD's trials had.
+STEPS = 10
+
+
+def _speed(name: str, default: float | None = None):
+    """Field for a speed in km/s, kept as a float or None."""
+    return eqx.field(default=default, converter=lambda value: None if value is None else number(name, value))
+
+
+class DopplerSheets(Prior):
+    """A cube made of a few gases, each seen at many velocities, in a few sheets along the line of sight.
+
+    `z(E, p) = sum_jk V_jk(E) a_jk(p)`, `a_jk(p) = sum_s f_s(j, p) m_s(k, p)`: `V_jk` is template `k`, smoothed and shifted to
+    velocity `j`; each sheet `s` has in each pixel a profile of velocities `f` and a mixture of gases `m`. All are learned
+    from the data. Relative differences between neighbouring pixels (and velocities) of `f` and `m` are penalised with
+    `strength`, 2 and 3 times it, where the camera's spectra of the two pixels are alike. (METHOD, section 6.)
+
+    Parameters
+    ----------
+    strength : float
+        Weight of the penalties, in log likelihood.
+    templates : int
+        Number of gases.
+    sheets : int
+        Number of moving layers in each pixel.
+    vmax : float
+        Largest speed along the line of sight, km/s. 0 gives a plain factorisation.
+    velocity_step : float, optional
+        Distance of the velocities, km/s; by default a tenth of `vmax`.
+    smoothing : float, optional
+        Standard deviation of the lines of a template, km/s; by default half the step in velocity.
+    seed : int
+        Seed of the start.
+    """
+
+    strength: float = strength_of(1.5)
+    templates: int = 10
+    sheets: int = 3
+    vmax: float = _speed("vmax", 5000.0)
+    velocity_step: float | None = _speed("velocity_step")
+    smoothing: float | None = _speed("smoothing")
+    seed: int = 0
+
+    def __check_init__(self):
+        require_whole("templates", self.templates, 1)
+        require_whole("sheets", self.sheets, 1)
+        require_whole("seed", self.seed, 0)
+        if not 0 <= self.vmax < 1e5:
+            raise ValueError(f"vmax: expected a speed of 0 to 100000 km/s, found {self.vmax}")
+        for name in ("velocity_step", "smoothing"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e5:
+                raise ValueError(f"{name}: expected a positive speed below 100000 km/s, found {value}")
+
+    @property
+    def step(self) -> float:
+        """Distance of the velocities, km/s."""
+        return self.velocity_step or max(self.vmax / STEPS, 1.0)
+
+    @property
+    def width(self) -> float:
+        """Smoothing of the templates, km/s."""
+        return self.smoothing if self.smoothing is not None else (0.5 * self.step if self.vmax > 0 else 0.0)
+
+
+def start_factors(
+    prior: DopplerSheets, spectrum: np.ndarray, rest: np.ndarray, energies: np.ndarray, image: np.ndarray,
+    velocities: Sequence | Array,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Templates, profiles and mixtures that differ enough to part ways.
+
+    Each template is the mean spectrum times a smooth random curve; each sheet has a broad profile about a velocity of its
+    own; mixtures are nearly even.
+
+    Returns
+    -------
+    templates : array of shape (node, template)
+    profiles : array of shape (sheet, velocity, y, x)
+    mixture : array of shape (sheet, template, y, x)
+    """
+    rng = np.random.default_rng(prior.seed)
+    base = np.interp(rest, energies, spectrum) + 1e-3 * spectrum.mean()
+    knots = np.linspace(np.log(rest[0]), np.log(rest[-1]), 12)
+    curves = [np.interp(np.log(rest), knots, rng.normal(size=12)) for _ in range(prior.templates)]
+    templates = base[:, None] * np.exp(np.stack(curves, axis=1))
+    v = np.asarray(velocities, dtype=float)
+    centres = np.linspace(-0.6, 0.6, prior.sheets) * prior.vmax if prior.sheets > 1 else np.zeros(1)
+    width = 0.35 * max(prior.vmax, 1.0)
+    profiles = np.exp(-0.5 * ((v - centres[:, None]) / width) ** 2)
+    profiles = (profiles / profiles.sum())[:, :, None, None] * image
+    mixture = rng.uniform(0.8, 1.2, (prior.sheets, prior.templates, 1, 1)) * np.ones(image.shape)
+    return templates, profiles, mixture / mixture.sum(1, keepdims=True)

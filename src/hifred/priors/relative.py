@@ -1,0 +1,131 @@
+"""Smoothness of maps by relative differences, tied to what the sharpest camera sees."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hifred.poisson import PoissonTerm
+
+# Pairs of pixels that are compared: half of a 5 x 5 window, without the far corners.
+OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (1, 2), (2, 1), (-1, 2), (2, -1))
+# Sums of two values are counted as this at least.
+LEAST = 1e-4
+# Excess of chi2 over 1 at which the tie of two pixels has fallen to 1/e.
+EXCESS = 0.5
+# Channels of the camera are summed to about so many before spectra are compared.
+CHANNELS = 60
+
+Fields = Float[Array, "sheet layer y x"]
+
+
+class RelativeSmoothness(eqx.Module):
+    """`phi(r) = strength sum_pq w_pq d(r_p, r_q) + along sum_j d(r_j, r_j+1)`, `d(a, b) = (a - b)^2 / (a + b)`.
+
+    The relative difference penalty (Nuyts et al. 2002, IEEE TNS 49, 56) on neighbours in space, and on neighbouring
+    layers (velocities).
+
+    Attributes
+    ----------
+    weights : array of shape (offset, y, x)
+        `w` of each pixel and its neighbour at each of `OFFSETS`.
+    strength, along : arrays of shape ()
+        Weights of neighbours in space and between layers.
+    """
+
+    weights: Float[Array, "offset y x"]
+    strength: Float[Array, ""]
+    along: Float[Array, ""]
+
+    def value(self, fields: Fields) -> Float[Array, ""]:
+        """The penalty."""
+        total = jnp.zeros((), fields.dtype)
+        for weight, offset in zip(self.weights, OFFSETS, strict=True):
+            total += self.strength * (weight * _distance(fields, _neighbour(fields, offset))).sum((2, 3)).sum()
+        if fields.shape[1] > 1:
+            total += self.along * _distance(fields[:, 1:], fields[:, :-1]).sum((2, 3)).sum()
+        return total
+
+    def slopes(self, fields: Fields) -> tuple[Fields, Fields]:
+        """Gradient, and curvature of a separable quadratic that has it and is not below the penalty near `fields`."""
+        gradient, curvature = jnp.zeros_like(fields), jnp.zeros_like(fields)
+        for weight, offset in zip(self.weights, OFFSETS, strict=True):
+            other, back = _neighbour(fields, offset), (-offset[0], -offset[1])
+            here, there = _slopes(fields, other)
+            weight = self.strength * weight
+            gradient += weight * here[0] + _neighbour(weight * there[0], back)
+            curvature += weight * here[1] + _neighbour(weight * there[1], back)
+        if fields.shape[1] > 1:
+            here, there = _slopes(fields[:, :-1], fields[:, 1:])
+            below, above = ((0, 0), (0, 1), (0, 0), (0, 0)), ((0, 0), (1, 0), (0, 0), (0, 0))
+            gradient += self.along * (jnp.pad(here[0], below) + jnp.pad(there[0], above))
+            curvature += self.along * (jnp.pad(here[1], below) + jnp.pad(there[1], above))
+        return gradient, curvature
+
+
+def _neighbour(fields: Array, offset: tuple[int, int]) -> Array:
+    """The value at `p + offset`, put at `p`; wraps round, where weights are zero."""
+    return jnp.roll(fields, (-offset[0], -offset[1]), (-2, -1))
+
+
+def _distance(a: Array, b: Array) -> Array:
+    return (a - b) ** 2 / (a + b + LEAST)
+
+
+def _slopes(a: Array, b: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Derivative of the distance by `a`, then by `b`, each with the sum of its row of the Hessian's absolute values."""
+    total = a + b + LEAST
+    relative = (a - b) / total
+    by_a = 2 * relative - relative**2, 4 * (1 - relative) / total
+    by_b = -2 * relative - relative**2, 4 * (1 + relative) / total
+    return by_a, by_b
+
+
+def even_weights(sky_shape: tuple[int, int]) -> np.ndarray:
+    """One over the distance of each pair of neighbours, zero beyond the edge; shape (offset, y, x)."""
+    ny, nx = sky_shape
+    out = np.zeros((len(OFFSETS), ny, nx))
+    for number, (dy, dx) in enumerate(OFFSETS):
+        here, _ = _pair(sky_shape, dy, dx)
+        out[number][here] = 1 / np.hypot(dy, dx)
+    return out
+
+
+def camera_weights(term: PoissonTerm, sky_shape: tuple[int, int]) -> np.ndarray:
+    """Even weights times `exp(-max(chi2 - 1, 0) / 0.5)`: alike within noise, pixels are tied; different, they are not.
+
+    `chi2` compares the spectra, relative to their sums, that a camera whose pixels are sky pixels counts in two of them.
+
+    Parameters
+    ----------
+    term : PoissonTerm
+        Counts of shape (channel, y, x) of the sky.
+    sky_shape : tuple of two int
+        `(y, x)`.
+
+    Returns
+    -------
+    array of shape (offset, y, x)
+    """
+    counts = np.where(term.mask, term.counts, 0).astype(float)
+    factor = max(1, len(counts) // CHANNELS)
+    counts = np.add.reduceat(counts, np.arange(0, len(counts), factor), axis=0)
+    light = counts.sum(0) + 1e-9
+    mean = counts.sum((1, 2)) / max(counts.sum(), 1e-9)
+    weights = even_weights(sky_shape)
+    for number, (dy, dx) in enumerate(OFFSETS):
+        here, there = _pair(sky_shape, dy, dx)
+        p, q = counts[:, *here], counts[:, *there]
+        lp, lq = light[here], light[there]
+        pool = (p + q) / (lp + lq) + 1e-3 * mean[:, None, None]
+        chi2 = ((p / lp - q / lq) ** 2 / (pool * (1 / lp + 1 / lq))).mean(0)
+        weights[number][here] *= np.exp(-np.maximum(chi2 - 1, 0) / EXCESS)
+    return weights
+
+
+def _pair(sky_shape: tuple[int, int], dy: int, dx: int):
+    """Slices of the pixels that have a neighbour at an offset, and of these neighbours."""
+    ny, nx = sky_shape
+    here = slice(max(0, -dy), max(0, ny - max(0, dy))), slice(max(0, -dx), max(0, nx - max(0, dx)))
+    there = slice(max(0, dy), max(0, ny - max(0, -dy))), slice(max(0, dx), max(0, nx - max(0, -dx)))
+    return here, there

@@ -1,0 +1,310 @@
+"""Factorised cubes: spectra of a few gases at many velocities, times maps; the cube is never formed during the fit."""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hifred.data.dataset import Dataset
+from hifred.poisson import PoissonTerm, ratio
+from hifred.priors.doppler_shift import DopplerShift
+from hifred.priors.relative import RelativeSmoothness
+from hifred.response.energy import energy_operator
+from hifred.response.operator import Counts, Cube, LinearOperator
+from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
+
+# Bounds of the factor by which extrapolation may change a number, and of its exponent.
+FACTOR = (0.2, 5.0)
+MOMENTUM = 0.95
+TINY = 1e-30
+# Factors are kept above this fraction of their mean: what is zero would stay zero.
+LEAST = 1e-9
+
+Spectra = Float[Array, "energy component"]
+Maps = Float[Array, "component y x"]
+
+
+class FactorTerm(eqx.Module):
+    """One data set for cubes `z = sum_r V_r a_r`: `mu = sum_t (S_t V) (M_t a) + b`.
+
+    Attributes
+    ----------
+    data : PoissonTerm
+        Counts, background and mask.
+    folds, blurs : tuples of LinearOperator
+        `S_t` on spectra, as cubes of shape (energy, 1, component), and `M_t` on maps.
+    channels, energies : arrays of shape (channel,) and tuple of arrays of shape (energy,)
+        Channels that are used, and `S_t'` of them: how much each energy counts.
+    sky : tuple of arrays of shape (y, x)
+        `M_t'` of the detector pixels that are used.
+    pixels : array of shape (row, column)
+        Detector pixels that are used.
+    """
+
+    data: PoissonTerm
+    folds: tuple[LinearOperator, ...]
+    blurs: tuple[LinearOperator, ...]
+    channels: Float[Array, " channel"]
+    pixels: Float[Array, "row column"]
+    energies: tuple[Float[Array, " energy"], ...]
+    sky: tuple[Float[Array, "y x"], ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset, components: int) -> "FactorTerm":
+        """The term of a data set.
+
+        Raises
+        ------
+        ValueError
+            If its mask is not a choice of channels times a choice of pixels.
+        """
+        dtype = dataset.response.dtype
+        channels, pixels = dataset.mask.any((1, 2)), dataset.mask.any(0)
+        if not np.array_equal(dataset.mask, channels[:, None, None] & pixels):
+            raise ValueError(
+                f"{dataset.name}: mask: expected for this prior whole channels and whole pixels to be left out, "
+                "found single bins"
+            )
+        products = dataset.response.recipe.products(dtype)
+        used = jnp.asarray(pixels[None], dtype)
+        return cls(
+            dataset.term(),
+            tuple(energy_operator(part.spectral, (1, components), dtype) for part in products),
+            tuple(part.sky(components) for part in products),
+            jnp.asarray(channels, dtype),
+            used[0],
+            tuple(jnp.asarray(part.spectral.T @ channels.astype(float), dtype) for part in products),
+            tuple(jnp.maximum(part.sky(1).rmv(used)[0], 0) for part in products),
+        )
+
+    def fold(self, spectra: Spectra) -> tuple[Array, ...]:
+        """Folded spectra `S_t V`, (channel, component) each."""
+        return tuple(fold.mv(spectra[:, None, :])[:, 0] for fold in self.folds)
+
+    def blur(self, maps: Maps) -> tuple[Array, ...]:
+        """Blurred maps `M_t a`, (component, row, column) each."""
+        return tuple(blur.mv(maps) for blur in self.blurs)
+
+    def predict(self, folded: Sequence[Array], blurred: Sequence[Array]) -> Counts:
+        """Expected counts."""
+        total = reduce(add, [jnp.einsum("cr,ryx->cyx", a, b) for a, b in zip(folded, blurred, strict=True)])
+        return jnp.maximum(self.data.floored(total), TINY) + self.data.background
+
+    def ratio(self, model: Counts) -> Counts:
+        """`n / mu` in the bins that are used."""
+        return jnp.where(self.data.mask, ratio(model, self.data.counts), 0)
+
+    def to_maps(self, folded: Sequence[Array], ratios: Counts) -> Maps:
+        """`sum_t M_t' (S_t V)' ratios`."""
+        parts = [
+            blur.rmv(jnp.einsum("cr,cyx->ryx", a, ratios)) for a, blur in zip(folded, self.blurs, strict=True)
+        ]
+        return jnp.maximum(reduce(add, parts), 0)
+
+    def map_sensitivity(self, folded: Sequence[Array]) -> Maps:
+        """The same of ones."""
+        weights = [self.channels @ a for a in folded]
+        return reduce(add, [w[:, None, None] * sky for w, sky in zip(weights, self.sky, strict=True)])
+
+    def to_spectra(self, blurred: Sequence[Array], ratios: Counts) -> Spectra:
+        """`sum_t S_t' ratios (M_t a)'`."""
+        parts = [
+            fold.rmv(jnp.einsum("cyx,ryx->cr", ratios, b)[:, None, :])[:, 0]
+            for b, fold in zip(blurred, self.folds, strict=True)
+        ]
+        return jnp.maximum(reduce(add, parts), 0)
+
+    def spectrum_sensitivity(self, blurred: Sequence[Array]) -> Spectra:
+        """The same of ones."""
+        weights = [jnp.einsum("ryx,yx->r", b, self.pixels) for b in blurred]
+        return reduce(add, [e[:, None] * w for e, w in zip(self.energies, weights, strict=True)])
+
+
+class Factors(eqx.Module):
+    """A cube as `z = sum_jk V_jk(e) sum_s f_s(j, p) m_s(k, p)`.
+
+    Attributes
+    ----------
+    templates : array of shape (node, template)
+        Spectra of the gases at rest.
+    profiles : array of shape (sheet, velocity, y, x)
+        `f`: light of each sheet at each velocity.
+    mixture : array of shape (sheet, template, y, x)
+        `m`: of which gas; sums to 1 over templates.
+    """
+
+    templates: Float[Array, "node template"]
+    profiles: Float[Array, "sheet velocity y x"]
+    mixture: Float[Array, "sheet template y x"]
+
+    @property
+    def maps(self) -> Maps:
+        """`a_jk(p)`, with components in the order (velocity, template)."""
+        maps = jnp.einsum("sjyx,skyx->jkyx", self.profiles, self.mixture)
+        return maps.reshape(-1, *maps.shape[2:])
+
+
+class FactorProblem(eqx.Module):
+    """Data sets on factors, and the penalties on maps.
+
+    Attributes
+    ----------
+    data : tuple of FactorTerm
+        The data.
+    shift : DopplerShift
+        From templates to spectra.
+    image : array of shape (y, x)
+        Light of each pixel, to which profiles are relative.
+    profile_penalty, mixture_penalty : RelativeSmoothness
+        Of profiles (space and velocity) and mixture (space).
+    start : Factors
+        Where to start.
+    """
+
+    data: tuple[FactorTerm, ...]
+    shift: DopplerShift
+    image: Float[Array, "y x"]
+    profile_penalty: RelativeSmoothness
+    mixture_penalty: RelativeSmoothness
+    start: Factors
+
+    @property
+    def terms(self) -> tuple[PoissonTerm, ...]:
+        """The data terms."""
+        return tuple(term.data for term in self.data)
+
+    def spectra(self, factors: Factors) -> Spectra:
+        """`V`, with components in the order (velocity, template)."""
+        spectra = self.shift.spectra(factors.templates)
+        return spectra.reshape(spectra.shape[0], -1)
+
+    def predict(self, factors: Factors) -> tuple[Counts, ...]:
+        """Expected counts of all data sets."""
+        spectra, maps = self.spectra(factors), factors.maps
+        return tuple(term.predict(term.fold(spectra), term.blur(maps)) for term in self.data)
+
+    def penalty(self, factors: Factors) -> Float[Array, ""]:
+        """Of profiles and mixture."""
+        return self.profile_penalty.value(factors.profiles / self.image) + self.mixture_penalty.value(factors.mixture)
+
+
+class FactorState(State):
+    """State of `FactorEM`: the factors, the last plain image of factors, the models, the momentum counter."""
+
+    factors: Factors
+    image: Factors
+    models: tuple[Array, ...]
+    momentum: Float[Array, ""]
+
+
+class FactorEM(Solver[FactorProblem, FactorState]):
+    """Alternating multiplicative steps for profiles, mixture and templates, with momentum on the logarithms.
+
+    Profiles and mixture: the minimum of the EM majoriser plus a quadratic that has the gradient of the penalty and lies,
+    to second order, above it: the root of `q x^2 + b x - n = 0`. Templates: the plain multiplicative step. (METHOD,
+    section 6.) Where the extrapolated factors are worse than the ones before, the plain ones are taken.
+    """
+
+    def init(self, problem: FactorProblem) -> FactorState:
+        """Start from the problem's factors."""
+        factors = normalised(problem, problem.start)
+        models = problem.predict(factors)
+        zero = jnp.zeros((), problem.image.dtype)
+        progress = Progress(half_cstats(problem.terms, models), problem.penalty(factors), zero + jnp.inf)
+        return FactorState(progress, factors, factors, models, zero + 1)
+
+    def step(self, problem: FactorProblem, state: FactorState) -> FactorState:
+        """One step of each factor, and an extrapolation."""
+        terms = problem.terms
+        plain, decrement = self._plain(problem, state)
+        following = 0.5 * (1 + jnp.sqrt(1 + 4 * state.momentum**2))
+        exponent = jnp.minimum((state.momentum - 1) / following, MOMENTUM)
+        ahead = jax.tree.map(lambda new, old: _extrapolated(new, old, exponent), plain, state.image)
+        ahead = normalised(problem, ahead)
+        models, penalty = problem.predict(ahead), problem.penalty(ahead)
+        rise = change(terms, state.models, models) + penalty - state.progress.penalty
+
+        def accept():
+            return ahead, models, penalty, following
+
+        def restart():
+            return plain, problem.predict(plain), problem.penalty(plain), jnp.ones_like(following)
+
+        factors, models, penalty, momentum = jax.lax.cond(rise <= 0, accept, restart)
+        progress = Progress(half_cstats(terms, models), penalty, decrement)
+        return FactorState(progress, factors, plain, models, momentum)
+
+    def _plain(self, problem: FactorProblem, state: FactorState) -> tuple[Factors, Float[Array, ""]]:
+        """The plain steps, one factor after the other, and how far the first one went."""
+        now, data = state.factors, problem.data
+        spectra = problem.spectra(now)
+        folded = [term.fold(spectra) for term in data]
+        shape = (now.profiles.shape[1], now.mixture.shape[1], *problem.image.shape)
+        sensitivity = reduce(add, [t.map_sensitivity(f) for t, f in zip(data, folded, strict=True)]).reshape(shape)
+
+        def back(models):
+            parts = [t.to_maps(f, t.ratio(mu)) for t, f, mu in zip(data, folded, models, strict=True)]
+            return reduce(add, parts).reshape(shape)
+
+        def predict(factors):
+            return [t.predict(f, t.blur(factors.maps)) for t, f in zip(data, folded, strict=True)]
+
+        over, under = back(state.models), sensitivity
+        profiles = root(
+            now.profiles, jnp.einsum("jkyx,skyx->sjyx", over, now.mixture),
+            jnp.einsum("jkyx,skyx->sjyx", under, now.mixture), problem.profile_penalty, problem.image,
+        )  # fmt: skip
+        moved = jnp.einsum("jkyx,skyx->sjyx", under, now.mixture) * (profiles - now.profiles) ** 2
+        decrement = 0.5 * (moved / jnp.maximum(now.profiles, TINY)).sum((2, 3)).sum()
+        now = Factors(now.templates, profiles, now.mixture)
+        over = back(predict(now))
+        mixture = root(
+            now.mixture, jnp.einsum("jkyx,sjyx->skyx", over, profiles),
+            jnp.einsum("jkyx,sjyx->skyx", under, profiles), problem.mixture_penalty, jnp.ones_like(problem.image),
+        )  # fmt: skip
+        now = Factors(now.templates, profiles, mixture)
+        maps = now.maps
+        blurred = [term.blur(maps) for term in data]
+        models = [t.predict(f, b) for t, f, b in zip(data, folded, blurred, strict=True)]
+        up = reduce(add, [t.to_spectra(b, t.ratio(mu)) for t, b, mu in zip(data, blurred, models, strict=True)])
+        down = reduce(add, [t.spectrum_sensitivity(b) for t, b in zip(data, blurred, strict=True)])
+        _, transpose = jax.vjp(problem.shift.spectra, now.templates)
+        cube = (spectra.shape[0], *shape[:2])
+        (up,), (down,) = transpose(up.reshape(cube)), transpose(down.reshape(cube))
+        templates = jnp.where(down > 0, now.templates * up / jnp.where(down > 0, down, 1), now.templates)
+        return normalised(problem, Factors(templates, profiles, mixture)), decrement
+
+    def cube(self, problem: FactorProblem, state: FactorState) -> Cube:
+        """`V a`."""
+        return jnp.einsum("er,ryx->eyx", problem.spectra(state.factors), state.factors.maps)
+
+
+def root(old, over, under, penalty: RelativeSmoothness, scale):
+    """Minimiser of `under x - over old log x + phi(x / scale)` with `phi` replaced by its quadratic at `old`."""
+    gradient, curvature = penalty.slopes(old / scale)
+    q = curvature / scale**2
+    b = under + gradient / scale - q * old
+    c = over * old
+    square = jnp.sqrt(b * b + 4 * q * c)
+    return jnp.where(b > 0, 2 * c / (b + square + TINY), (square - b) / (2 * q + TINY))
+
+
+def normalised(problem: FactorProblem, factors: Factors) -> Factors:
+    """The same cube with spectra that sum to 1 (in the mean over velocities) and mixtures that sum to 1."""
+    spectra = problem.shift.spectra(factors.templates)
+    totals = jnp.maximum(spectra.sum(0).mean(0), TINY)
+    templates = factors.templates / totals
+    mixture = factors.mixture * totals[:, None, None]
+    light = jnp.maximum(mixture.sum(1, keepdims=True), TINY)
+    return Factors(templates, factors.profiles * light, mixture / light)
+
+
+def _extrapolated(new: Array, old: Array, exponent: Array) -> Array:
+    floor = LEAST * new.mean()
+    new, old = jnp.maximum(new, floor), jnp.maximum(old, floor)
+    return new * jnp.clip((new / old) ** exponent, *FACTOR)
