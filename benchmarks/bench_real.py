@@ -79,7 +79,8 @@ def main() -> None:
     fused = hifred.fuse(datasets, progress=False)
     error = hifred.metrics.nmse(fused.values, cube)
     print(
-        f"fusion ({fused.provenance['prior'].split('(')[0]}): {fused.status}, {fused.history[-1].iteration} iterations, "
+        f"fusion ({fused.provenance['prior'].split('(')[0]}): {fused.status}, "
+        f"{fused.history[-1].iteration} iterations, "
         f"{time.perf_counter() - began:.0f} s with compilation, NMSE {error:.1f} dB, {memory()}"
     )
 

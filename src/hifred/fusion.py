@@ -13,14 +13,17 @@ import numpy as np
 
 from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
+from hifred.factorisation import factor_problem, parts_of, templates_of
 from hifred.poisson import PoissonTerm
-from hifred.priors import CubePrior, LowRankSobolev, Prior, SubspacePrior
+from hifred.priors import CubePrior, DopplerSheets, LowRankSobolev, Prior, SubspacePrior
 from hifred.priors.rank_one import RankOne, rank_one
 from hifred.progress import ProgressBar
 from hifred.solvers import (
     EM,
     Checkpoint,
     CubeProblem,
+    FactorEM,
+    FactorState,
     Newton,
     PenalizedProblem,
     PrimalDual,
@@ -41,7 +44,7 @@ def fuse(
     datasets: Sequence[Dataset],
     prior: Prior | None = None,
     max_iterations: int = 200,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
     progress: bool = True,
     *,
     checkpoint: str | os.PathLike | None = None,
@@ -61,8 +64,9 @@ def fuse(
         constant strength (see there).
     max_iterations : int
         Largest number of iterations.
-    tolerance : float
-        Relative change of the objective, and optimality residual, below which the run has converged.
+    tolerance : float, optional
+        Relative change of the objective, and optimality residual, below which the run has converged; by default what
+        suits the prior (`prior.tolerance`).
     progress : bool
         Show a progress bar.
     checkpoint : path, optional
@@ -87,6 +91,8 @@ def fuse(
     prior = DEFAULT_PRIOR if prior is None else prior
     grid = _require_one_grid(datasets)
     _require_possible(datasets)
+    if tolerance is None:
+        tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
@@ -95,9 +101,13 @@ def fuse(
     with ProgressBar(names, max_iterations, shown=progress) as bar:
         solution = minimise(solver, problem, stopping, observers=[bar], checkpoint=saved)
     values = solution_cube(solver, problem, solution)
+    parts = None
+    if isinstance(prior, DopplerSheets) and isinstance(solution.state, FactorState):
+        templates = templates_of(prior, grid, values.shape[0], values.dtype)
+        parts = parts_of(solution.state.factors, templates)
     return FusedCube(
         values, solution.status.word, solution.status.sentence, _table(solution.history), grid,
-        _provenance(datasets, prior, stopping, mark),
+        _provenance(datasets, prior, stopping, mark), parts,
     )  # fmt: skip
 
 
@@ -105,6 +115,8 @@ def assemble(datasets: Sequence[Dataset], prior: Prior) -> tuple[Solver, Problem
     """The solver for a prior, and the problem it solves."""
     terms = [dataset.term() for dataset in datasets]
     start = rank_one(terms)
+    if isinstance(prior, DopplerSheets):
+        return FactorEM(), factor_problem(datasets, terms, start, prior, _require_one_grid(datasets))[0]
     if isinstance(prior, SubspacePrior):
         return Newton(), _subspace_problem(datasets, terms, start, prior)
     if not isinstance(prior, CubePrior):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PRIORS = {
+    "doppler-sheets": "DopplerSheets",
     "low-rank-sobolev": "LowRankSobolev",
     "low-rank-starlet": "LowRankStarlet",
     "starlet-2d1d": "Starlet2D1D",

@@ -26,8 +26,9 @@ def fuse(
     ] = None,
     max_iterations: Annotated[int, typer.Option(help="Largest number of iterations.")] = 200,
     tolerance: Annotated[
-        float, typer.Option(help="Relative change of the objective at which the run has converged.")
-    ] = 1e-4,
+        float | None,
+        typer.Option(help="Relative change of the objective at which the run has converged; what suits the prior."),
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="File to keep the run in; if it exists, the run goes on from it.")
     ] = None,

@@ -21,10 +21,10 @@ def _speed(name: str, default: float | None = None):
 class DopplerSheets(Prior):
     """A cube made of a few gases, each seen at many velocities, in a few sheets along the line of sight.
 
-    `z(E, p) = sum_jk V_jk(E) a_jk(p)`, `a_jk(p) = sum_s f_s(j, p) m_s(k, p)`: `V_jk` is template `k`, smoothed and shifted to
-    velocity `j`; each sheet `s` has in each pixel a profile of velocities `f` and a mixture of gases `m`. All are learned
-    from the data. Relative differences between neighbouring pixels (and velocities) of `f` and `m` are penalised with
-    `strength`, 2 and 3 times it, where the camera's spectra of the two pixels are alike. (METHOD, section 6.)
+    `z(E, p) = sum_jk V_jk(E) a_jk(p)`, `a_jk(p) = sum_s f_s(j, p) m_s(k, p)`: `V_jk` is template `k`, smoothed and
+    shifted to velocity `j`; each sheet `s` has in each pixel a profile of velocities `f` and a mixture of gases `m`.
+    All are learned from the data. Relative differences of `f` and `m` between neighbouring pixels (and velocities) are
+    penalised, with `strength`, twice and three times it, where the camera's spectra of the two pixels are alike.
 
     Parameters
     ----------
@@ -64,6 +64,11 @@ class DopplerSheets(Prior):
                 raise ValueError(f"{name}: expected a positive speed below 100000 km/s, found {value}")
 
     @property
+    def tolerance(self) -> float:
+        """Smaller than for the others: the likelihood is not convex in the factors, and falls slowly for long."""
+        return 2e-5
+
+    @property
     def step(self) -> float:
         """Distance of the velocities, km/s."""
         return self.velocity_step or max(self.vmax / STEPS, 1.0)
@@ -80,8 +85,8 @@ def start_factors(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Templates, profiles and mixtures that differ enough to part ways.
 
-    Each template is the mean spectrum times a smooth random curve; each sheet has a broad profile about a velocity of its
-    own; mixtures are nearly even.
+    Each template is the mean spectrum times a smooth random curve; each sheet has a broad profile about a velocity of
+    its own; mixtures are nearly even.
 
     Returns
     -------

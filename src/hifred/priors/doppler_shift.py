@@ -1,5 +1,8 @@
 """Spectra of gas at many velocities: templates on a grid of log energy, where a Doppler shift is a translation."""
 
+from functools import reduce
+from operator import add
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +20,8 @@ REACH = 3.0
 class DopplerShift(eqx.Module):
     """From templates `T[n, k]` to spectra `V[e, j, k]`: template `k`, smoothed, at velocity `j`.
 
-    `V[e, j, k] = w_e sum_n h_n(ln E_e + s_j) (G T)[n, k]`: linear interpolation `h` on the template grid, a shift `s_j` of a
-    whole number of its nodes, a Gaussian `G`, and the width `w_e` of the energy bin. (METHOD, section 6.)
+    `V[e, j, k] = w_e sum_n h_n(ln E_e + s_j) (G T)[n, k]`: linear interpolation `h` on the template grid, a shift `s_j`
+    of a whole number of its nodes, a Gaussian `G`, and the width `w_e` of the energy bin.
 
     Attributes
     ----------
@@ -46,7 +49,7 @@ class DopplerShift(eqx.Module):
         """The spectra `V`; their transpose is the one JAX derives."""
         half = self.kernel.shape[0] // 2
         padded = jnp.pad(templates, ((half, half), (0, 0)), mode="edge")
-        smooth = sum(self.kernel[t] * padded[t : t + self.nodes] for t in range(2 * half + 1))
+        smooth = reduce(add, [self.kernel[t] * padded[t : t + self.nodes] for t in range(2 * half + 1)])
         shifted = jnp.stack([smooth[at : at + self.reach] for at in self.offsets], axis=1)
         t = self.fraction[:, None, None]
         return self.width[:, None, None] * ((1 - t) * shifted[self.lower] + t * shifted[self.lower + 1])

@@ -37,6 +37,11 @@ def require_whole(name: str, value, least: int) -> None:
 class Prior(eqx.Module):
     """What is believed of the sky before the data; final classes are options only, made ready by `prepare`."""
 
+    @property
+    def tolerance(self) -> float:
+        """Relative change of the objective at which a run has converged, unless the caller says otherwise."""
+        return 1e-4
+
     def __check_init__(self):
         strength = getattr(self, "strength", 0.0)
         if not 0 <= strength < float("inf"):

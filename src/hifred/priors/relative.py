@@ -49,10 +49,10 @@ class RelativeSmoothness(eqx.Module):
     def slopes(self, fields: Fields) -> tuple[Fields, Fields]:
         """Gradient, and curvature of a separable quadratic that has it and is not below the penalty near `fields`."""
         gradient, curvature = jnp.zeros_like(fields), jnp.zeros_like(fields)
-        for weight, offset in zip(self.weights, OFFSETS, strict=True):
+        for tie, offset in zip(self.weights, OFFSETS, strict=True):
             other, back = _neighbour(fields, offset), (-offset[0], -offset[1])
             here, there = _slopes(fields, other)
-            weight = self.strength * weight
+            weight = self.strength * tie
             gradient += weight * here[0] + _neighbour(weight * there[0], back)
             curvature += weight * here[1] + _neighbour(weight * there[1], back)
         if fields.shape[1] > 1:
@@ -92,9 +92,9 @@ def even_weights(sky_shape: tuple[int, int]) -> np.ndarray:
 
 
 def camera_weights(term: PoissonTerm, sky_shape: tuple[int, int]) -> np.ndarray:
-    """Even weights times `exp(-max(chi2 - 1, 0) / 0.5)`: alike within noise, pixels are tied; different, they are not.
+    """Even weights, times `exp(-max(chi2 - 1, 0) / 0.5)`: alike within noise, pixels are tied.
 
-    `chi2` compares the spectra, relative to their sums, that a camera whose pixels are sky pixels counts in two of them.
+    `chi2` compares the spectra, over their sums, that a camera whose pixels are sky pixels counts in two of them.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from hifred.solvers.checkpoint import Checkpoint
 from hifred.solvers.course import Course, Record
 from hifred.solvers.driver import Solution, Status, Stopping, minimise, solution_cube
 from hifred.solvers.em import EM, CubeProblem
+from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
 from hifred.solvers.newton import Newton, SubspaceProblem
 from hifred.solvers.primal_dual import PenalizedProblem, PrimalDual
 from hifred.solvers.solver import Problem, Progress, Solver, State
@@ -13,6 +14,11 @@ __all__ = [
     "Checkpoint",
     "Course",
     "CubeProblem",
+    "FactorEM",
+    "FactorProblem",
+    "FactorState",
+    "FactorTerm",
+    "Factors",
     "Newton",
     "PenalizedProblem",
     "PrimalDual",

@@ -64,7 +64,7 @@ class FactorTerm(eqx.Module):
             If its mask is not a choice of channels times a choice of pixels.
         """
         dtype = dataset.response.dtype
-        channels, pixels = dataset.mask.any((1, 2)), dataset.mask.any(0)
+        channels, pixels = np.any(dataset.mask, axis=(1, 2)), np.any(dataset.mask, axis=0)
         if not np.array_equal(dataset.mask, channels[:, None, None] & pixels):
             raise ValueError(
                 f"{dataset.name}: mask: expected for this prior whole channels and whole pixels to be left out, "
@@ -101,9 +101,7 @@ class FactorTerm(eqx.Module):
 
     def to_maps(self, folded: Sequence[Array], ratios: Counts) -> Maps:
         """`sum_t M_t' (S_t V)' ratios`."""
-        parts = [
-            blur.rmv(jnp.einsum("cr,cyx->ryx", a, ratios)) for a, blur in zip(folded, self.blurs, strict=True)
-        ]
+        parts = [blur.rmv(jnp.einsum("cr,cyx->ryx", a, ratios)) for a, blur in zip(folded, self.blurs, strict=True)]
         return jnp.maximum(reduce(add, parts), 0)
 
     def map_sensitivity(self, folded: Sequence[Array]) -> Maps:
@@ -205,9 +203,9 @@ class FactorState(State):
 class FactorEM(Solver[FactorProblem, FactorState]):
     """Alternating multiplicative steps for profiles, mixture and templates, with momentum on the logarithms.
 
-    Profiles and mixture: the minimum of the EM majoriser plus a quadratic that has the gradient of the penalty and lies,
-    to second order, above it: the root of `q x^2 + b x - n = 0`. Templates: the plain multiplicative step. (METHOD,
-    section 6.) Where the extrapolated factors are worse than the ones before, the plain ones are taken.
+    Profiles and mixture: the minimum of the EM majoriser plus a quadratic that has the gradient of the penalty and
+    lies, to second order, above it: the root of `q x^2 + b x - n = 0`. Templates: the plain multiplicative step. Where
+    the extrapolated factors are worse than the ones before, the plain ones are taken. (After METHOD, section 6.)
     """
 
     def init(self, problem: FactorProblem) -> FactorState:
