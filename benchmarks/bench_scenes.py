@@ -17,7 +17,7 @@ from scipy.ndimage import map_coordinates
 
 import hifred
 from hifred import metrics, priors, simulate
-from hifred.fusion import assemble
+from hifred.assembly import assemble
 
 PRIORS = (priors.LowRankSobolev(), priors.LowRankStarlet(), priors.Starlet2D1D(), priors.Unregularized())
 LINES = {"gaussian-1kev": "O VIII", "realistic-1kev": "O VIII"}

@@ -95,7 +95,7 @@ def test_the_unit_of_the_area_changes_nothing_but_the_unit_of_the_cube(unit, pri
 @pytest.mark.parametrize("counts", [3.0, 10.0, 30.0, 100.0])
 def test_a_converged_run_is_no_worse_than_a_flat_sky(counts, prior):
     """With few photons too: the flat sky has next to no penalty, so its objective bounds that of the minimum."""
-    from hifred.fusion import assemble
+    from hifred.assembly import assemble
     from hifred.solvers import Stopping, minimise
     from hifred.solvers.driver import Scorer
 

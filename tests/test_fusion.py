@@ -6,7 +6,8 @@ from scipy.signal import convolve2d
 
 import hifred
 from hifred import CubeGrid, Dataset, FusedCube, Response, fuse, priors
-from hifred.fusion import assemble, fingerprint
+from hifred.assembly import assemble
+from hifred.fusion import fingerprint
 
 PRIORS = {
     "Unregularized": priors.Unregularized(),

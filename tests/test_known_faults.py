@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hifred import Dataset, Response, fuse, priors
-from hifred.fusion import assemble
+from hifred.assembly import assemble
 from hifred.poisson import PoissonTerm
 from hifred.priors.subspace_priors import Sobolev
 from hifred.priors.transform import Starlet

@@ -47,7 +47,7 @@ def factor_problem(
 ) -> tuple[FactorProblem, TemplateGrid]:
     """The problem of a factorised cube.
 
-    Pixels are tied where the spectra of the sharpest camera whose pixels are those of the sky agree; evenly without one.
+    Pixels are tied where the spectra of the sharpest camera whose pixels are those of the sky agree; evenly without.
     """
     dtype = start.image.dtype
     energies, *sky = datasets[0].response.in_shape

@@ -3,41 +3,33 @@
 import hashlib
 import importlib.metadata
 import os
+import warnings
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
+from dataclasses import replace
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from hifred.assembly import assemble, require_one_grid
 from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
-from hifred.factorisation import factor_problem, parts_of, templates_of
-from hifred.poisson import PoissonTerm
-from hifred.priors import CubePrior, DopplerSheets, LowRankSobolev, Prior, SubspacePrior
-from hifred.priors.rank_one import RankOne, rank_one
+from hifred.factorisation import parts_of, templates_of
+from hifred.grid import number
+from hifred.priors import CubePrior, DopplerSheets, LowRankSobolev, Prior
 from hifred.progress import ProgressBar
 from hifred.solvers import (
-    EM,
     Checkpoint,
-    CubeProblem,
-    FactorEM,
     FactorState,
-    Newton,
-    PenalizedProblem,
-    PrimalDual,
-    Problem,
     Record,
-    Solver,
     Stopping,
-    SubspaceProblem,
     minimise,
     solution_cube,
 )
-from hifred.solvers.newton import BARRIER
+from hifred.tuning import Tuning, started, tune
 
 DEFAULT_PRIOR = LowRankSobolev()
+AUTO = "auto"
 
 
 def fuse(
@@ -47,6 +39,7 @@ def fuse(
     tolerance: float | None = None,
     progress: bool = True,
     *,
+    strength: float | str | None = None,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float = 30.0,
 ) -> FusedCube:
@@ -69,6 +62,9 @@ def fuse(
         suits the prior (`prior.tolerance`).
     progress : bool
         Show a progress bar.
+    strength : float or "auto", optional
+        Strength of the prior, in place of its own; "auto" chooses it from the data alone (`hifred.tuning.tune`): the
+        curve is kept in the provenance.
     checkpoint : path, optional
         File to keep the state of the run in; a run that finds it there goes on from it and ends with the same cube.
     checkpoint_every : float
@@ -89,14 +85,16 @@ def fuse(
     except TypeError:
         raise ValueError(f"datasets: expected a list of Dataset objects, found {type(datasets).__name__}") from None
     prior = DEFAULT_PRIOR if prior is None else prior
-    grid = _require_one_grid(datasets)
+    grid = require_one_grid(datasets)
     _require_possible(datasets)
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
+    prior, tuning, factors = _with_strength(datasets, prior, strength, max_iterations, tolerance)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
     solver, problem = assemble(datasets, prior)
+    problem = started(problem, factors)
     names = [dataset.name for dataset in datasets]
     with ProgressBar(names, max_iterations, shown=progress) as bar:
         solution = minimise(solver, problem, stopping, observers=[bar], checkpoint=saved)
@@ -107,47 +105,28 @@ def fuse(
         parts = parts_of(solution.state.factors, templates)
     return FusedCube(
         values, solution.status.word, solution.status.sentence, _table(solution.history), grid,
-        _provenance(datasets, prior, stopping, mark), parts,
+        _provenance(datasets, prior, stopping, mark) | ({} if tuning is None else {"tuning": tuning.to_json()}), parts,
     )  # fmt: skip
 
 
-def assemble(datasets: Sequence[Dataset], prior: Prior) -> tuple[Solver, Problem]:
-    """The solver for a prior, and the problem it solves."""
-    terms = [dataset.term() for dataset in datasets]
-    start = rank_one(terms)
-    if isinstance(prior, DopplerSheets):
-        return FactorEM(), factor_problem(datasets, terms, start, prior, _require_one_grid(datasets))[0]
-    if isinstance(prior, SubspacePrior):
-        return Newton(), _subspace_problem(datasets, terms, start, prior)
-    if not isinstance(prior, CubePrior):
-        raise ValueError(f"prior: expected an object of hifred.priors, found {type(prior).__name__}")
-    penalty = prior.prepare(terms, start)
-    data = CubeProblem.of(terms, start.cube)
-    return (EM(), data) if penalty is None else (PrimalDual(), PenalizedProblem(data, penalty))
-
-
-def _subspace_problem(
-    datasets: Sequence[Dataset], terms: Sequence[PoissonTerm], start: RankOne, prior: SubspacePrior
-) -> SubspaceProblem:
-    """Data terms on the maps of the principal spectra of the data set with the sharpest energies."""
-    sharpest = min(range(len(datasets)), key=lambda k: datasets[k].response.energy_blur)
-    basis = prior.basis(terms[sharpest], datasets[sharpest].response, start)
-    # Maps of about 1, whatever the units of the cube: the squares of faint ones would leave the range of float32.
-    unit = float(start.image.mean())
-    cube = start.cube
-    start = RankOne(start.spectrum, start.image / unit)
-    restricted = [
-        PoissonTerm(dataset.response.restricted(unit * basis.spectra), term.counts, term.background, term.mask)
-        for dataset, term in zip(datasets, terms, strict=True)
-    ]
-    dtype = start.image.dtype
-    sensitivity = reduce(add, [term.sensitivity() for term in terms])
-    penalty = prior.prepare(restricted, start, basis)
-    maps = jnp.zeros((basis.variance.size, *start.image.shape), dtype).at[0].set(start.image)
-    return SubspaceProblem(
-        tuple(restricted), jnp.asarray(unit * basis.mean, dtype), jnp.asarray(basis.shapes, dtype),
-        BARRIER * sensitivity * cube, penalty, maps,
-    )  # fmt: skip
+def _with_strength(
+    datasets: Sequence[Dataset], prior: Prior, strength: float | str | None, max_iterations: int, tolerance: float
+) -> tuple[Prior, Tuning | None, Any]:
+    """The prior with the strength asked for; for "auto" how it was found, and factors to start from."""
+    if strength is None:
+        return prior, None, None
+    if not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
+        raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
+    if strength != AUTO:
+        return replace(prior, strength=number("strength", strength)), None, None
+    tuning, factors = tune(datasets, prior, max_iterations, tolerance)
+    if tuning.at_edge is not None:
+        warnings.warn(
+            f"strength: the best one, {tuning.strength:.3g}, is the {tuning.at_edge} of those that were tried "
+            f"({tuning.strengths[0]:.3g} to {tuning.strengths[-1]:.3g}); a better one may lie beyond",
+            stacklevel=3,
+        )
+    return replace(prior, strength=tuning.strength), tuning, factors
 
 
 def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:
@@ -163,30 +142,6 @@ def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:
     digest.update(repr(prior).encode())
     digest.update(importlib.metadata.version("hifred").encode())
     return digest.hexdigest()
-
-
-def _require_one_grid(datasets: Sequence[Dataset]):
-    """Check that all data sets start from one cube; give its grid, if any of them knows it."""
-    if not datasets:
-        raise ValueError("datasets: expected at least one data set, found none")
-    for dataset in datasets:
-        if not isinstance(dataset, Dataset):
-            raise ValueError(f"datasets: expected Dataset objects, found {type(dataset).__name__}")
-    first = datasets[0]
-    known = next((dataset for dataset in datasets if dataset.grid is not None), None)
-    for dataset in datasets[1:]:
-        if dataset.grid is not None and known is not None and known.grid is not None and known is not dataset:
-            known.grid.require_same(dataset.grid, (known.name, dataset.name))
-        if dataset.response.in_shape != first.response.in_shape:
-            raise ValueError(
-                f"the responses differ: {first.name} starts from a cube of shape {first.response.in_shape}, "
-                f"{dataset.name} from {dataset.response.in_shape}"
-            )
-        if dataset.response.dtype != first.response.dtype:
-            raise ValueError(
-                f"the responses differ: {first.name} is {first.response.dtype}, {dataset.name} {dataset.response.dtype}"
-            )
-    return None if known is None else known.grid
 
 
 def _require_possible(datasets: Sequence[Dataset]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hifred import priors
-from hifred.fusion import assemble
+from hifred.assembly import assemble
 from hifred.poisson import PoissonTerm
 from hifred.response import Identity
 from hifred.solvers import Progress, Solver, State, Status, Stopping, minimise, solution_cube

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from hifred import Dataset, Response, priors
-from hifred.fusion import assemble
+from hifred.assembly import assemble
 from hifred.poisson import PoissonTerm
 from hifred.response import EnergyMatrix
 from hifred.solvers import Newton, Stopping, minimise, solution_cube

@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import minimize
 
 from hifred import priors
-from hifred.fusion import assemble
+from hifred.assembly import assemble
 from hifred.priors.transform import Starlet
 from hifred.solvers import CubeProblem, PrimalDual, Stopping, minimise, solution_cube
 from hifred.solvers.primal_dual import Steps, dual_steps, metric

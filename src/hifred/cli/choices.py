@@ -26,6 +26,20 @@ def prior_named(name: str, **options):
     return kind(**given)
 
 
+def as_number(text: str | None) -> float | None:
+    """A strength: a number, or nothing.
+
+    Raises
+    ------
+    ValueError
+        If the text is neither a number nor "auto".
+    """
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise ValueError(f"--strength: expected a number or auto, found {text!r}") from None
+
+
 def line_named(text: str | None) -> str | float | None:
     """A line as the library wants it: an energy in keV where the text is a number, otherwise a name."""
     try:

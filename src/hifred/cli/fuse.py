@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hifred.cli.app import FAILED, INTERRUPTED
-from hifred.cli.choices import PRIORS, prior_named
+from hifred.cli.choices import PRIORS, as_number, prior_named
 
 EXIT_CODES = {"interrupted": INTERRUPTED, "diverged": FAILED}
 
@@ -19,7 +19,10 @@ def fuse(
         "fused.fits"
     ),
     prior: Annotated[str, typer.Option(help=f"One of {', '.join(PRIORS)}.")] = "low-rank-sobolev",
-    strength: Annotated[float | None, typer.Option(help="Strength of the prior; its own default if not given.")] = None,
+    strength: Annotated[
+        str | None,
+        typer.Option(help="Strength of the prior; `auto` finds it from the data alone, its own default if not given."),
+    ] = None,
     rank: Annotated[
         int | None,
         typer.Option(help="Number of spectra of a low-rank prior; chosen from the data if not given."),
@@ -42,15 +45,16 @@ def fuse(
     """
     from hifred.data.dataset import Dataset
     from hifred.fitsio import require_writable, sha256
+    from hifred.fusion import AUTO
     from hifred.fusion import fuse as run
 
-    chosen = prior_named(prior, strength=strength, rank=rank)
+    chosen = prior_named(prior, strength=None if strength == AUTO else as_number(strength), rank=rank)
     _require_apart(datasets, output, checkpoint)
     require_writable(output, overwrite=overwrite)
     data = [Dataset.read(path) for path in datasets]
     fused = run(
-        data, chosen, max_iterations, tolerance, progress=not quiet, checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
+        data, chosen, max_iterations, tolerance, progress=not quiet, strength=AUTO if strength == AUTO else None,
+        checkpoint=checkpoint, checkpoint_every=checkpoint_every,
     )  # fmt: skip
     for entry, path in zip(fused.provenance["inputs"], datasets, strict=True):
         entry["file"], entry["file_sha256"] = str(path), sha256(path)

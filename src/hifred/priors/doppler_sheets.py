@@ -1,10 +1,7 @@
 """Sky model: moving sheets of a few gases, whose spectra are learned and seen at many velocities."""
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array
 
 from hifred.grid import number
 from hifred.priors.prior import Prior, require_whole, strength_of
@@ -81,7 +78,7 @@ class DopplerSheets(Prior):
 
 def start_factors(
     prior: DopplerSheets, spectrum: np.ndarray, rest: np.ndarray, energies: np.ndarray, image: np.ndarray,
-    velocities: Sequence | Array,
+    velocities: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Templates, profiles and mixtures that differ enough to part ways.
 
@@ -99,7 +96,7 @@ def start_factors(
     knots = np.linspace(np.log(rest[0]), np.log(rest[-1]), 12)
     curves = [np.interp(np.log(rest), knots, rng.normal(size=12)) for _ in range(prior.templates)]
     templates = base[:, None] * np.exp(np.stack(curves, axis=1))
-    v = np.asarray(velocities, dtype=float)
+    v = velocities
     centres = np.linspace(-0.6, 0.6, prior.sheets) * prior.vmax if prior.sheets > 1 else np.zeros(1)
     width = 0.35 * max(prior.vmax, 1.0)
     profiles = np.exp(-0.5 * ((v - centres[:, None]) / width) ** 2)
