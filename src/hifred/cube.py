@@ -25,7 +25,7 @@ class FusedCube:
     values : array of shape (energy, y, x)
         Photons / cm2 / s in each voxel (counts, where the responses carry no area), never negative.
     status : str
-        How the run ended: `converged`, `noise_reached`, `max_iterations`, `interrupted`, `diverged`.
+        How the run ended: `converged`, `noise_reached`, `tuned`, `max_iterations`, `interrupted`, `diverged`.
     message : str
         The same as a sentence.
     history : recarray

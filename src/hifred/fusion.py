@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +25,7 @@ from hifred.solvers import (
     minimise,
     solution_cube,
 )
-from hifred.tuning import Tuning, started, tune
+from hifred.tuning import Tuning, tune
 
 DEFAULT_PRIOR = LowRankSobolev()
 AUTO = "auto"
@@ -90,13 +89,14 @@ def fuse(
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
-    prior, tuning, factors = _with_strength(datasets, prior, strength, max_iterations, tolerance)
+    prior, tuning = _with_strength(datasets, prior, strength, max_iterations, tolerance)
+    if tuning is not None and isinstance(prior, DopplerSheets):
+        stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=True)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
     solver, problem = assemble(datasets, prior)
-    problem = started(problem, factors)
     names = [dataset.name for dataset in datasets]
-    with ProgressBar(names, max_iterations, shown=progress) as bar:
+    with ProgressBar(names, stopping.max_iterations, shown=progress) as bar:
         solution = minimise(solver, problem, stopping, observers=[bar], checkpoint=saved)
     values = solution_cube(solver, problem, solution)
     parts = None
@@ -111,22 +111,22 @@ def fuse(
 
 def _with_strength(
     datasets: Sequence[Dataset], prior: Prior, strength: float | str | None, max_iterations: int, tolerance: float
-) -> tuple[Prior, Tuning | None, Any]:
-    """The prior with the strength asked for; for "auto" how it was found, and factors to start from."""
+) -> tuple[Prior, Tuning | None]:
+    """The prior with the strength asked for; for "auto" also how it was found."""
     if strength is None:
-        return prior, None, None
+        return prior, None
     if not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
         raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
     if strength != AUTO:
-        return replace(prior, strength=number("strength", strength)), None, None
-    tuning, factors = tune(datasets, prior, max_iterations, tolerance)
+        return replace(prior, strength=number("strength", strength)), None
+    tuning = tune(datasets, prior, max_iterations, tolerance)
     if tuning.at_edge is not None:
         warnings.warn(
             f"strength: the best one, {tuning.strength:.3g}, is the {tuning.at_edge} of those that were tried "
             f"({tuning.strengths[0]:.3g} to {tuning.strengths[-1]:.3g}); a better one may lie beyond",
             stacklevel=3,
         )
-    return replace(prior, strength=tuning.strength), tuning, factors
+    return replace(prior, strength=tuning.strength), tuning
 
 
 def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:

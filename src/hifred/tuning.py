@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
-import equinox as eqx
 import numpy as np
 
 from hifred.assembly import assemble
 from hifred.data.dataset import Dataset
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
-from hifred.priors import Prior
-from hifred.solvers import FactorProblem, FactorState, Problem, Solution, Stopping, minimise, solution_cube
+from hifred.priors import DopplerSheets, Prior
+from hifred.solvers import FactorProblem, Stopping, minimise, solution_cube
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them.
 FACTOR, MOST = 3.0, 7
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
+# A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest, and so
+# many strengths are tried, which with the last fit makes four.
+PATIENCE, FEW = 20, 3
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Tuning:
     deviances : tuple of float
         Held-out C-stat of each: twice the Poisson deviance of the photons that were not fitted, all data sets together.
     iterations : tuple of int
-        Iterations of each fit.
+        Iterations of each fit; of a factorisation those after which the rest was foretold best.
     strength : float
         The one with the smallest deviance.
     fraction : float
@@ -46,6 +47,11 @@ class Tuning:
     strength: float
     fraction: float
     seed: int
+
+    @property
+    def best_iterations(self) -> int:
+        """Iterations of the fit with the best strength."""
+        return self.iterations[self.strengths.index(self.strength)]
 
     @property
     def at_edge(self) -> str | None:
@@ -97,21 +103,23 @@ def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[D
     return fitted, whole - part
 
 
-def held_out(datasets: Sequence[Dataset], parts: Sequence[Dataset], rests: Sequence, cube, fraction: float) -> float:
+def held_out(datasets: Sequence[Dataset], models: Sequence, rests: Sequence, fraction: float) -> float:
     """C-stat of the photons that were not fitted, under the sky that the others gave.
 
     Parameters
     ----------
-    datasets, parts, rests
-        All data, and what `thin` made of each.
-    cube : array of shape (L, M, N)
-        Fit of the parts.
+    datasets : sequence of Dataset
+        All data; their masks hold.
+    models : sequence of arrays of shape (channel, y, x)
+        Expected counts of the part that was fitted.
+    rests : sequence of arrays of shape (channel, y, x)
+        Counts that were not.
     fraction : float
         Part of the photons that was fitted.
     """
     total = 0.0
-    for dataset, part, rest in zip(datasets, parts, rests, strict=True):
-        expected = part.predict(cube).astype(float) * ((1 - fraction) / fraction)
+    for dataset, model, rest in zip(datasets, models, rests, strict=True):
+        expected = model.astype(float) * ((1 - fraction) / fraction)
         total += 2 * float(np.asarray(half_deviance(expected, rest.astype(float)))[dataset.mask].sum())
     return total
 
@@ -119,11 +127,12 @@ def held_out(datasets: Sequence[Dataset], parts: Sequence[Dataset], rests: Seque
 def tune(
     datasets: Sequence[Dataset], prior: Prior, max_iterations: int = 200, tolerance: float | None = None, *,
     fraction: float = 0.85, seed: int = 0, say: Callable[[str], object] | None = None,
-) -> tuple[Tuning, Any]:  # fmt: skip
+) -> Tuning:  # fmt: skip
     """Choose the strength of a prior by count thinning.
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, in the direction in which the
-    held-out C-stat falls, until it rises. Fits of a factorisation go on from the one before. No truth is used.
+    held-out C-stat falls, until it rises. Of a factorisation, the number of iterations is chosen as well. No truth is
+    used.
 
     Parameters
     ----------
@@ -142,10 +151,8 @@ def tune(
 
     Returns
     -------
-    tuning : Tuning
+    Tuning
         The curve and the choice.
-    state : object
-        Factors of the best fit, over `fraction`, to start the fit of all photons from; None for other priors.
 
     Raises
     ------
@@ -162,44 +169,45 @@ def tune(
     rng = np.random.default_rng(seed)
     parts, rests = zip(*(thin(dataset, fraction, rng) for dataset in datasets), strict=True)
     stopping = Stopping(max_iterations, LOOSER * (prior.tolerance if tolerance is None else tolerance), at_noise=False)
-    found: dict[float, tuple[float, int, Any]] = {}
-    last: Any = None
+    found: dict[float, tuple[float, int]] = {}
 
     def attempt(strength: float) -> float:
-        nonlocal last
-        solver, problem = assemble(parts, replace(prior, strength=strength))
-        solution = minimise(solver, started(problem, last), stopping)
-        deviance = held_out(datasets, parts, rests, solution_cube(solver, problem, solution), fraction)
-        last = _factors(solution)
-        found[strength] = deviance, solution.history[-1].iteration, last
+        found[strength] = _foretold(datasets, parts, rests, replace(prior, strength=strength), stopping, fraction)
         if say is not None:
-            say(f"strength {strength:.3g}: held-out C-stat {deviance:.8g}, {found[strength][1]} iterations")
-        return deviance
+            say(f"strength {strength:.3g}: held-out C-stat {found[strength][0]:.8g}, {found[strength][1]} iterations")
+        return found[strength][0]
 
     attempt(first)
     lower = attempt(first / FACTOR) < found[first][0]
     factor = 1 / FACTOR if lower else FACTOR
     strength = first / FACTOR if lower else first
-    while len(found) < MOST:
+    while len(found) < (FEW if isinstance(prior, DopplerSheets) else MOST):
         following = strength * factor
         if attempt(following) >= found[strength][0]:
             break
         strength = following
     order = sorted(found)
     best = min(order, key=lambda s: found[s][0])
-    tuning = Tuning(
+    return Tuning(
         tuple(order), tuple(found[s][0] for s in order), tuple(found[s][1] for s in order), best, fraction, seed
     )
-    factors = found[best][2]
-    return tuning, None if factors is None else factors.scaled(1 / fraction)
 
 
-def started(problem: Problem, factors: Any) -> Problem:
-    """A problem of factors that starts from given ones; any other, or without factors, as it is."""
-    if factors is None or not isinstance(problem, FactorProblem):
-        return problem
-    return eqx.tree_at(lambda p: p.start, problem, factors)
+def _foretold(
+    datasets: Sequence[Dataset], parts: Sequence[Dataset], rests: Sequence, prior: Prior, stopping: Stopping,
+    fraction: float,
+) -> tuple[float, int]:  # fmt: skip
+    """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way."""
+    solver, problem = assemble(parts, prior)
+    if not isinstance(problem, FactorProblem):
+        solution = minimise(solver, problem, stopping)
+        models = [part.predict(solution_cube(solver, problem, solution)) for part in parts]
+        return held_out(datasets, models, rests, fraction), solution.history[-1].iteration
+    course: list[float] = []
 
+    def enough(state) -> bool:
+        course.append(held_out(datasets, [np.asarray(model) for model in state.models], rests, fraction))
+        return len(course) - int(np.argmin(course)) > PATIENCE
 
-def _factors(solution: Solution):
-    return solution.state.factors if isinstance(solution.state, FactorState) else None
+    minimise(solver, problem, stopping, enough=enough)
+    return min(course), int(np.argmin(course)) + 1

@@ -10,6 +10,7 @@ from hifred.report.content import Agreement, Content
 STATUS = {
     "converged": "Converged",
     "noise_reached": "Fitted to the noise",
+    "tuned": "Fitted as far as photons kept back agree",
     "max_iterations": "Not converged",
     "interrupted": "Interrupted",
     "diverged": "Diverged",

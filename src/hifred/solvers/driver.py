@@ -31,6 +31,7 @@ class Status(Enum):
 
     CONVERGED = "converged", "The objective and the optimality residual fell below the tolerance."
     NOISE_REACHED = "noise_reached", "The data are fitted to their noise: C-stat fell to its expected value."
+    TUNED = "tuned", "The number of iterations was reached at which photons that were kept back were foretold best."
     MAX_ITERATIONS = "max_iterations", "The largest number of iterations was reached before convergence."
     INTERRUPTED = "interrupted", "The run was interrupted; the cube is the best one so far."
     DIVERGED = "diverged", "The objective or the residual became infinite or nan; the cube is the last one before."
@@ -53,11 +54,14 @@ class Stopping:
         from the perfect fit, at least 1), and the decrease that may still be had is below ten times it.
     at_noise : bool
         End as soon as the C-stat falls to its expectation.
+    tuned : bool
+        The number of iterations was chosen from the data: to reach it is to be done.
     """
 
     max_iterations: int
     tolerance: float
     at_noise: bool
+    tuned: bool = False
 
     def __post_init__(self):
         (most,) = whole_numbers("max_iterations", [self.max_iterations])
@@ -104,6 +108,7 @@ def minimise(
     *,
     observers: Sequence[Observer] = (),
     checkpoint: Checkpoint | None = None,
+    enough: Callable[[State], bool] | None = None,
 ) -> Solution:
     """Run a solver to its end.
 
@@ -119,6 +124,8 @@ def minimise(
         Called with each record.
     checkpoint : Checkpoint, optional
         Where to keep the state from time to time, and to find it again.
+    enough : callable, optional
+        Called with each state; true ends the run.
 
     Returns
     -------
@@ -144,6 +151,8 @@ def minimise(
                 for observer in observers:
                     observer(record)
                 status = _finished(course, stopping, score.perfect_fit)
+                if status is None and enough is not None and enough(state):
+                    status = Status.TUNED
                 if checkpoint is not None:
                     checkpoint.offer(course)
                 if status is None and interrupt.asked:
@@ -183,4 +192,6 @@ def _finished(course: Course, stopping: Stopping, perfect_fit: float) -> Status 
         falls = [a.objective - b.objective for a, b in pairwise(course.history[-PATIENCE - 1 :])]
         if max(falls) <= stopping.tolerance * scale and last.residual <= PROMISE * stopping.tolerance:
             return Status.CONVERGED
-    return Status.MAX_ITERATIONS if last.iteration >= stopping.max_iterations else None
+    if last.iteration < stopping.max_iterations:
+        return None
+    return Status.TUNED if stopping.tuned else Status.MAX_ITERATIONS

@@ -140,10 +140,6 @@ class Factors(eqx.Module):
     profiles: Float[Array, "sheet velocity y x"]
     mixture: Float[Array, "sheet template y x"]
 
-    def scaled(self, factor: float) -> "Factors":
-        """The same sky, brighter by a factor."""
-        return Factors(self.templates, self.profiles * factor, self.mixture)
-
     @property
     def maps(self) -> Maps:
         """`a_jk(p)`, with components in the order (velocity, template)."""
