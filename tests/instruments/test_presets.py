@@ -123,6 +123,12 @@ def test_other_kinds_of_psf(tmp_path):
         ("[[0, 1, 2], [3, 4, 5]]", "[[0, 1, 2], [3, 4]]", "[detector]: layout: expected whole numbers"),
         ("[[0, 1, 2], [3, 4, 5]]", "[[0, 1, 2], [3, 4, 4]]", "[detector]: layout: expected each pixel once, found [4]"),
         ("pitch = 20.0 ", "pitch = 20.0\nshape = [2, 3]\n", "[detector]: expected one of the keys layout and shape"),
+        ("layout = [[0, 1, 2], [3, 4, 5]]", "shape = [2.5, 3]", "[detector]: shape: expected whole numbers"),
+        (
+            "layout = [[0, 1, 2], [3, 4, 5]]",
+            "shape = [2, 0]",
+            "[detector]: shape: expected two numbers of pixels from 1",
+        ),
         ('kind = "king"', 'kind = "moffat"', "[psf]: kind: expected king, gaussian or image, found 'moffat'"),
         ('kind = "king"', 'kind = "gaussian"', "[psf]: expected the key fwhm"),
         ("slope = [1.5] ", "slope = [0.9] ", "[psf]: slope: expected above 1"),

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import hypothesis.strategies as st
 import jax
 import numpy as np
@@ -9,6 +11,7 @@ from scipy.signal import convolve2d
 from hifred import Response
 from hifred.response import Calibration, SkyMatrix, VaryingConvolution
 from hifred.response import calibration as calibration_module
+from hifred.response.varying import varying_convolution
 
 
 def model(parts, cube):
@@ -191,3 +194,38 @@ def test_products_add_up_to_the_response(apply, case):
             np.asarray(part.spectral @ spectrum)[:, None, None] * apply(part.sky(1), image[None]) for part in products
         )
     np.testing.assert_allclose(sums, whole, rtol=1e-9, atol=1e-10)
+
+
+def test_a_product_holds_the_kernels_of_its_node_only():
+    rng = np.random.default_rng(5)
+    parts = small(psf=rng.random((3, 2, 5, 5)), maps=rng.random((3, 2, 4, 5)), position=[0.0, 1.0, 2.0])
+    recipe = Calibration.checked((3, 4, 5), **parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration_module, "DENSE_LIMIT", 0)
+        for part in recipe.products(np.dtype(np.float32)):
+            sky = part.sky(2)
+            assert isinstance(sky, VaryingConvolution)
+            assert (sky.transfer.shape[:2], sky.maps.shape[:2]) == ((1, 2), (1, 2))
+
+
+@pytest.mark.parametrize("side", [20, 700])
+def test_convolutions_of_large_images_are_few_at_once(side):
+    """What a transform holds beside input and output: 64 images of 700 pixels, padded, would be 3 GB."""
+    sky = varying_convolution(np.ones((1, 1, 2 * side - 1, 2 * side - 1)), None, np.zeros(64), (side, side), np.float32)
+    cube = jax.ShapeDtypeStruct(sky.in_shape, np.float32)
+    held = jax.jit(lambda operator, images: operator.mv(images)).lower(sky, cube).compile().memory_analysis()
+    assert held is not None
+    assert held.temp_size_in_bytes < 300e6
+
+
+def test_places_on_a_large_sky_take_no_dense_matrix():
+    """Dense, 900 pixels on 300 x 300 of the sky are 650 MB."""
+    blocks = np.arange(900).reshape(30, 30).repeat(10, 0).repeat(10, 1)
+    pixels = sp.csr_array((np.ones(blocks.size), (blocks.ravel(), np.arange(blocks.size))), shape=(900, blocks.size))
+    recipe = Calibration.checked((3, 300, 300), **small(pixels=pixels, detector_shape=(30, 30)))
+    tracemalloc.start()
+    place = recipe.place()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(place, blocks)
+    assert peak < 50e6

@@ -151,7 +151,7 @@ def calibrate(
     """
     grid, rmf = bins.grid, channels.rmf
     area = _area(plan, rmf, grid)
-    psf = instrument.psf if plan.psf is None else ImagePSF.read(plan.psf)
+    psf = point_spread(plan, instrument)
     array = instrument.detector
     middle = 0.5 * (rmf.energy_lo + rmf.energy_hi)
     holds = array is not None if plan.arf_holds_psf is None else plan.arf_holds_psf
@@ -193,6 +193,17 @@ def _naming(plan: CalibrationPlan, instrument: Instrument):
         raise FileError(f"{plan.psf or instrument.path} [psf]: {error}") from error
 
 
+def point_spread(plan: CalibrationPlan, instrument: Instrument) -> PSF:
+    """The PSF of a plan: images of a file, or else the preset's.
+
+    Raises
+    ------
+    FileError
+        If the file is broken.
+    """
+    return instrument.psf if plan.psf is None else ImagePSF.read(plan.psf)
+
+
 def on_axis_fraction(psf: PSF, array: PixelArray, energy: float) -> float:
     """Part of the photons of a point source in the middle of a detector that its pixels catch."""
     rows, columns = array.shape
@@ -208,7 +219,7 @@ def on_axis_fraction(psf: PSF, array: PixelArray, energy: float) -> float:
 
 def off_axes(grid: CubeGrid, pointing: SkyCoord | None) -> np.ndarray:
     """Angle of each sky pixel from the optical axis, arcmin, shape (ny, nx)."""
-    if pointing is None or grid.wcs is None:
+    if pointing is None:
         pointing = grid.center
     y, x = np.mgrid[: grid.sky_shape[0], : grid.sky_shape[1]]
     return grid.wcs.pixel_to_world(x, y).separation(pointing).arcmin  # pyright: ignore[reportOptionalMemberAccess]

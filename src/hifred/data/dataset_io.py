@@ -6,6 +6,7 @@ import numpy as np
 from astropy.io import fits
 
 from hifred import fitsio
+from hifred.data import plan
 from hifred.data.dataset import Dataset
 from hifred.data.grid_io import grid_hdu, read_grid, sky_header
 from hifred.data.response_io import REFERENCE, read_recipe, recipe_hdus
@@ -46,7 +47,7 @@ def write_dataset(dataset: Dataset, path: str | os.PathLike, *, overwrite: bool 
     primary.header["CONTENT"] = CONTENT
     primary.header["INSTRUME"] = (fitsio.header_text(dataset.name), "name of the data set")
     recipe = []
-    if dataset.provenance.get("response") == "reference":
+    if dataset.provenance.get("response") == plan.REFERENCE:
         primary.header["RECIPE"] = (REFERENCE, "made from the files in PROVENANCE")
     else:
         recipe = recipe_hdus(dataset.response.recipe, primary.header)

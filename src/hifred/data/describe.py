@@ -1,11 +1,12 @@
 """What is in a file of a telescope, in one line."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hifred.data.background import read_rates
+from hifred.data.background import background_cube, read_rates
 from hifred.data.events import EventFile
 from hifred.data.hdu_scan import Extension, scan
 from hifred.data.plan import Plan
@@ -64,7 +65,7 @@ def describe(path: str | os.PathLike) -> str:
     if any(_is_event_list(extension) for extension in extensions):
         return EventFile(path, recognised(path).events).describe()
     if any(extension.keywords.whole("NAXIS", 0) in (2, 3) and not _is_table(extension) for extension in extensions):
-        return _of_image(path)
+        return _of_cube(path, extensions) or _of_image(path)
     names = ", ".join(extension.label for extension in extensions)
     raise FileError(
         f"{path}: expected an event list, ARF, RMF, spectrum, exposure map, PSF, data set or cube, found only {names}"
@@ -101,12 +102,25 @@ def _of_rates(path: Path) -> str:
     )
 
 
+def _of_cube(path: Path, extensions: Sequence[Extension]) -> str | None:
+    """Of a file whose first image has a third axis without energies; None for others."""
+    images = [part for part in extensions if part.keywords.whole("NAXIS", 0) > 1 and not _is_table(part)]
+    layers, ny, nx = (images[0].keywords.whole(f"NAXIS{axis}", 1) for axis in (3, 2, 1))
+    if layers == 1 or any(part.name == "ENERGIES" for part in extensions):
+        return None
+    total = background_cube(path, (layers, ny, nx)).sum()
+    return f"cube of {layers} x {ny} x {nx} (channel, y, x), as of a background, {total:.8g} counts in all"
+
+
 def _of_image(path: Path) -> str:
     planes = read_planes(path)
-    if _PSF_SUM[0] < float(planes.images[0].sum()) < _PSF_SUM[1]:
+    celestial = planes.wcs.has_celestial
+    # Only a PSF has pixels of known size without a place on the sky.
+    sized = not celestial and "CDELT1" in planes.header and "CUNIT1" in planes.header
+    if sized or _PSF_SUM[0] < float(planes.images[0].sum()) < _PSF_SUM[1]:
         return ImagePSF.read(path).describe()
     size = f"image of {' x '.join(str(n) for n in planes.images.shape[1:])} pixels"
-    if not planes.wcs.has_celestial:
+    if not celestial:
         return f"{size} without a place on the sky"
     if "BUNIT" not in planes.header:
         return f"{size} on the sky, without a unit (BUNIT), up to {planes.images.max():.4g}"

@@ -87,8 +87,9 @@ class CalibrationPlan:
     exposure_map : Path, optional
         Exposure on the sky (s); by default all places are seen for the same time, without vignetting.
     arf_holds_psf : bool, optional
-        Whether the ARF's area leaves out the photons of a point source that miss the detector; by default yes for an
-        instrument with pixels of its own (as XRISM's `xaarfgen` makes it), no for a CCD.
+        Whether the ARF's area leaves out the photons of a point source that miss the detector: all of its pixels that
+        see the sky, whichever are used. By default yes for an instrument with pixels of its own (as XRISM's `xaarfgen`
+        makes it); it has to be no for a CCD.
     psf_reach : float, optional
         Arcsec to which the PSF is followed; by default over the whole grid.
     """
@@ -156,6 +157,15 @@ class DatasetPlan:
     array_roll: float | None = None
     background: BackgroundPlan | None = None
     where: str | None = None
+
+    @property
+    def of_array(self) -> dict:
+        """What the plan says that only detectors with pixels of their own have, by key."""
+        given = {
+            "exclude_pixels": list(self.exclude_pixels) or None, "array_center": self.array_center,
+            "array_roll": self.array_roll, "arf_holds_psf": self.calibration.arf_holds_psf or None,
+        }  # fmt: skip
+        return {key: value for key, value in given.items() if value is not None}
 
     @property
     def label(self) -> str:

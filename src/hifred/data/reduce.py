@@ -9,7 +9,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from hifred.data.binning import Bins, SkyBins, event_footprint, placed_array
-from hifred.data.calibrate import Channels
+from hifred.data.calibrate import Channels, point_spread
 from hifred.data.dataset import Dataset
 from hifred.data.event_filter import EventFilter
 from hifred.data.events import EventFile
@@ -119,11 +119,11 @@ class Observation:
             if strange:
                 raise FileError(f"{plan.label}: exclude_pixels: expected pixels of {preset.name}, found {strange}")
             placed = placed_array(file, chosen, array, plan.array_center, plan.array_roll)
-        elif plan.exclude_pixels:
-            raise FileError(
-                f"{plan.label}: exclude_pixels: expected none for {preset.name}, which bins the sky, found "
-                f"{list(plan.exclude_pixels)}"
-            )
+        else:
+            for key, value in plan.of_array.items():
+                raise FileError(
+                    f"{plan.label}: {key}: expected none for {preset.name}, which bins the sky, found {value}"
+                )
         return cls(plan, preset, file, chosen, placed)
 
     @property
@@ -153,7 +153,7 @@ class Observation:
     def dataset(self, grid: CubeGrid, say: Say, response: str) -> Dataset:
         """Count, calibrate, and put together."""
         plan, setup = self.plan, self.setup()
-        bins, channels = setup.bins(grid), setup.channels(grid)
+        bins, channels = setup.bins(grid), self._channels(setup, grid)
         counts = self._count(bins, channels)
         recipe = setup.response(grid)
         mask = self._mask(bins, recipe)
@@ -170,6 +170,14 @@ class Observation:
             counts, Response.of(recipe), background, np.broadcast_to(mask, counts.shape).copy(), plan.name, grid,
             exposure=setup.exposure, provenance=self._provenance(setup, response),
         )  # fmt: skip
+
+    def _channels(self, setup: Setup, grid: CubeGrid) -> Channels:
+        try:
+            return setup.channels(grid)
+        except FileError:
+            raise
+        except ValueError as error:
+            raise FileError(f"{self.plan.label}: {error}") from error
 
     def _exposure(self) -> float:
         try:
@@ -235,7 +243,8 @@ def propose_grid(plan: GridPlan, observations: list[Observation]) -> CubeGrid:
     energy = 0.5 * (plan.band[0] + plan.band[1])
     reach = plan.reach
     if reach is None:
-        reach = max(2 * observation.instrument.psf.radius(0.5, energy) for observation in observations)
+        spreads = [point_spread(one.plan.calibration, one.instrument) for one in observations]
+        reach = max(2 * psf.radius(0.5, energy) for psf in spreads)
     footprints = [observation.footprint for observation in observations]
     try:
         return CubeGrid.around(

@@ -76,8 +76,10 @@ def read_detector(table: TomlTable) -> PixelArray:
     if "layout" in table:
         layout = np.array(table.wholes("layout"))
     else:
-        rows, columns = table.numbers("shape", 1, 1000, length=2).astype(int)
-        layout = np.arange(rows * columns).reshape(rows, columns)
+        shape = table.wholes("shape")
+        if len(shape) != 2 or not all(type(n) is int and 1 <= n <= 1000 for n in shape):
+            raise FileError(f"{table.where}: shape: expected two numbers of pixels from 1 to 1000, found {shape}")
+        layout = np.arange(shape[0] * shape[1]).reshape(shape)
     pitch, row_angle = table.number("pitch", 1e-3, 1e5), table.number("row_angle", -90, 90)
     off_sky = tuple(table.wholes("off_sky")) if "off_sky" in table else ()
     table.end()

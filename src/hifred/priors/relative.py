@@ -117,8 +117,10 @@ def camera_weights(term: PoissonTerm, sky_shape: tuple[int, int]) -> np.ndarray:
         here, there = _pair(sky_shape, dy, dx)
         p, q = counts[:, *here], counts[:, *there]
         lp, lq = light[here], light[there]
-        pool = (p + q) / (lp + lq) + 1e-3 * mean[:, None, None]
-        chi2 = ((p / lp - q / lq) ** 2 / (pool * (1 / lp + 1 / lq))).mean(0)
+        variance = ((p + q) / (lp + lq) + 1e-3 * mean[:, None, None]) * (1 / lp + 1 / lq)
+        # Channels without a photon anywhere tell nothing.
+        excess = np.divide((p / lp - q / lq) ** 2, variance, out=np.zeros_like(variance), where=variance > 0)
+        chi2 = excess.mean(0)
         weights[number][here] *= np.exp(-np.maximum(chi2 - 1, 0) / EXCESS)
     return weights
 

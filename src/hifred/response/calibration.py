@@ -1,7 +1,7 @@
 """Instruments given by their calibration: RMF bins, area, PSF and vignetting at a few energies, pixels on the sky."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax.numpy as jnp
@@ -275,7 +275,11 @@ class Calibration(Recipe):
 
     def _sky_of(self, node: int, share: np.ndarray | None, dtype: np.dtype, count: int) -> LinearOperator:
         """Sky part of one node, times the weights of a redistribution in the detector pixels."""
-        sky = self.sky(np.full(count, float(node)), dtype)
+        # Without the other nodes: their kernels would be held, and transformed, for weights of 0.
+        chosen = {
+            name: array[node : node + 1] for name in ("psf", "maps") if (array := getattr(self, name)) is not None
+        }
+        sky = replace(self, **chosen).sky(np.zeros(count), dtype)
         if share is None:
             return sky
         return Composition((Diagonal(jnp.asarray(share[None], dtype), (count, *self.detector_shape)), sky))
@@ -306,8 +310,9 @@ class Calibration(Recipe):
         sky = self.grid_shape[1:]
         if self.pixels is None:
             return np.arange(int(np.prod(sky))).reshape(sky)
-        cover = self.pixels.toarray()
-        return np.where(cover.sum(0) > 0.5, cover.argmax(0), -1).reshape(sky)
+        # Sparse: dense, 1500 pixels on 1000 x 1000 of the sky would be 12 GB.
+        covered, most = self.pixels.sum(0), self.pixels.tocsc().argmax(0)
+        return np.where(covered > 0.5, most, -1).reshape(sky)
 
     def vignetting(self) -> np.ndarray:
         """Mean of the vignetting maps over each detector pixel and over nodes, relative to their mean."""

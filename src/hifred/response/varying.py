@@ -15,8 +15,8 @@ from jaxtyping import Array, Complex, Float, Int
 from hifred.response.energy import energy_operator
 from hifred.response.operator import Counts, Cube, LinearOperator, Shape
 
-# Energies transformed at once: keeps the spectra of padded images well below the cube in memory.
-ENERGIES_AT_ONCE = 64
+# Energies transformed at once, and pixels of their padded images: a transform keeps some four such arrays in memory.
+ENERGIES_AT_ONCE, PIXELS_AT_ONCE = 64, 4_000_000
 # Kernels of a PSF field whose singular value is below this fraction of the first are left out.
 SMALL = 1e-7
 
@@ -80,7 +80,8 @@ class VaryingConvolution(LinearOperator):
                     spectrum += jnp.fft.rfft2(padded, s=self.size) * self.transfer[node, term]
             return jnp.fft.irfft2(spectrum, s=self.size)[2 * hy : 2 * hy + ny, 2 * hx : 2 * hx + nx]
 
-        return jax.lax.map(image, (cube, self.lower, self.fraction), batch_size=ENERGIES_AT_ONCE)
+        together = max(1, min(ENERGIES_AT_ONCE, PIXELS_AT_ONCE // (self.size[0] * self.size[1])))
+        return jax.lax.map(image, (cube, self.lower, self.fraction), batch_size=together)
 
 
 class BlendedSkyMatrix(LinearOperator):

@@ -32,27 +32,30 @@ Maps = Float[Array, "component y x"]
 class FactorTerm(eqx.Module):
     """One data set for cubes `z = sum_r V_r a_r`: `mu = sum_t (S_t V) (M_t a) + b`.
 
+    Images may be blurred before or after spectra are folded, `(S_t V) (M_t a) = M_t ((S_t V) a)`: components or channels,
+    as few as there are.
+
     Attributes
     ----------
     data : PoissonTerm
         Counts, background and mask.
     folds, blurs : tuples of LinearOperator
-        `S_t` on spectra, as cubes of shape (energy, 1, component), and `M_t` on maps.
+        `S_t` on spectra, as cubes of shape (energy, 1, component), and `M_t` on as many images as are blurred.
     channels, energies : arrays of shape (channel,) and tuple of arrays of shape (energy,)
         Channels that are used, and `S_t'` of them: how much each energy counts.
     sky : tuple of arrays of shape (y, x)
         `M_t'` of the detector pixels that are used.
-    pixels : array of shape (row, column)
-        Detector pixels that are used.
+    fold_first : bool
+        Whether channels are blurred, not components.
     """
 
     data: PoissonTerm
     folds: tuple[LinearOperator, ...]
     blurs: tuple[LinearOperator, ...]
     channels: Float[Array, " channel"]
-    pixels: Float[Array, "row column"]
     energies: tuple[Float[Array, " energy"], ...]
     sky: tuple[Float[Array, "y x"], ...]
+    fold_first: bool = eqx.field(static=True)
 
     @classmethod
     def of(cls, dataset: Dataset, components: int) -> "FactorTerm":
@@ -72,28 +75,30 @@ class FactorTerm(eqx.Module):
             )
         products = dataset.response.recipe.products(dtype)
         used = jnp.asarray(pixels[None], dtype)
+        one = [part.sky(1) for part in products]
+        detector, sky = pixels.size, int(np.prod(dataset.response.in_shape[1:]))
+        fold_first = channels.size < components and detector == sky
         return cls(
             dataset.term(),
             tuple(energy_operator(part.spectral, (1, components), dtype) for part in products),
-            tuple(part.sky(components) for part in products),
+            tuple(part.sky(channels.size if fold_first else components) for part in products),
             jnp.asarray(channels, dtype),
-            used[0],
             tuple(jnp.asarray(part.spectral.T @ channels.astype(float), dtype) for part in products),
-            tuple(jnp.maximum(part.sky(1).rmv(used)[0], 0) for part in products),
+            tuple(jnp.maximum(blur.rmv(used)[0], 0) for blur in one),
+            fold_first,
         )
 
     def fold(self, spectra: Spectra) -> tuple[Array, ...]:
         """Folded spectra `S_t V`, (channel, component) each."""
         return tuple(fold.mv(spectra[:, None, :])[:, 0] for fold in self.folds)
 
-    def blur(self, maps: Maps) -> tuple[Array, ...]:
-        """Blurred maps `M_t a`, (component, row, column) each."""
-        return tuple(blur.mv(maps) for blur in self.blurs)
-
-    def predict(self, folded: Sequence[Array], blurred: Sequence[Array]) -> Counts:
+    def predict(self, folded: Sequence[Array], maps: Maps) -> Counts:
         """Expected counts."""
-        total = reduce(add, [jnp.einsum("cr,ryx->cyx", a, b) for a, b in zip(folded, blurred, strict=True)])
-        return jnp.maximum(self.data.floored(total), TINY) + self.data.background
+        if self.fold_first:
+            parts = [b.mv(jnp.einsum("cr,ryx->cyx", a, maps)) for a, b in zip(folded, self.blurs, strict=True)]
+        else:
+            parts = [jnp.einsum("cr,ryx->cyx", a, b.mv(maps)) for a, b in zip(folded, self.blurs, strict=True)]
+        return jnp.maximum(self.data.floored(reduce(add, parts)), TINY) + self.data.background
 
     def ratio(self, model: Counts) -> Counts:
         """`n / mu` in the bins that are used."""
@@ -101,7 +106,10 @@ class FactorTerm(eqx.Module):
 
     def to_maps(self, folded: Sequence[Array], ratios: Counts) -> Maps:
         """`sum_t M_t' (S_t V)' ratios`."""
-        parts = [blur.rmv(jnp.einsum("cr,cyx->ryx", a, ratios)) for a, blur in zip(folded, self.blurs, strict=True)]
+        if self.fold_first:
+            parts = [jnp.einsum("cr,cyx->ryx", a, b.rmv(ratios)) for a, b in zip(folded, self.blurs, strict=True)]
+        else:
+            parts = [b.rmv(jnp.einsum("cr,cyx->ryx", a, ratios)) for a, b in zip(folded, self.blurs, strict=True)]
         return jnp.maximum(reduce(add, parts), 0)
 
     def map_sensitivity(self, folded: Sequence[Array]) -> Maps:
@@ -109,17 +117,18 @@ class FactorTerm(eqx.Module):
         weights = [self.channels @ a for a in folded]
         return reduce(add, [w[:, None, None] * sky for w, sky in zip(weights, self.sky, strict=True)])
 
-    def to_spectra(self, blurred: Sequence[Array], ratios: Counts) -> Spectra:
+    def to_spectra(self, maps: Maps, ratios: Counts) -> Spectra:
         """`sum_t S_t' ratios (M_t a)'`."""
-        parts = [
-            fold.rmv(jnp.einsum("cyx,ryx->cr", ratios, b)[:, None, :])[:, 0]
-            for b, fold in zip(blurred, self.folds, strict=True)
-        ]
+        if self.fold_first:
+            products = [jnp.einsum("cyx,ryx->cr", b.rmv(ratios), maps) for b in self.blurs]
+        else:
+            products = [jnp.einsum("cyx,ryx->cr", ratios, b.mv(maps)) for b in self.blurs]
+        parts = [fold.rmv(p[:, None, :])[:, 0] for p, fold in zip(products, self.folds, strict=True)]
         return jnp.maximum(reduce(add, parts), 0)
 
-    def spectrum_sensitivity(self, blurred: Sequence[Array]) -> Spectra:
+    def spectrum_sensitivity(self, maps: Maps) -> Spectra:
         """The same of ones."""
-        weights = [jnp.einsum("ryx,yx->r", b, self.pixels) for b in blurred]
+        weights = [jnp.einsum("yx,ryx->r", sky, maps) for sky in self.sky]
         return reduce(add, [e[:, None] * w for e, w in zip(self.energies, weights, strict=True)])
 
 
@@ -184,7 +193,7 @@ class FactorProblem(eqx.Module):
     def predict(self, factors: Factors) -> tuple[Counts, ...]:
         """Expected counts of all data sets."""
         spectra, maps = self.spectra(factors), factors.maps
-        return tuple(term.predict(term.fold(spectra), term.blur(maps)) for term in self.data)
+        return tuple(term.predict(term.fold(spectra), maps) for term in self.data)
 
     def penalty(self, factors: Factors) -> Float[Array, ""]:
         """Of profiles and mixture."""
@@ -250,7 +259,8 @@ class FactorEM(Solver[FactorProblem, FactorState]):
             return reduce(add, parts).reshape(shape)
 
         def predict(factors):
-            return [t.predict(f, t.blur(factors.maps)) for t, f in zip(data, folded, strict=True)]
+            maps = factors.maps
+            return [t.predict(f, maps) for t, f in zip(data, folded, strict=True)]
 
         over, under = back(state.models), sensitivity
         profiles = root(
@@ -267,10 +277,9 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         )  # fmt: skip
         now = Factors(now.templates, profiles, mixture)
         maps = now.maps
-        blurred = [term.blur(maps) for term in data]
-        models = [t.predict(f, b) for t, f, b in zip(data, folded, blurred, strict=True)]
-        up = reduce(add, [t.to_spectra(b, t.ratio(mu)) for t, b, mu in zip(data, blurred, models, strict=True)])
-        down = reduce(add, [t.spectrum_sensitivity(b) for t, b in zip(data, blurred, strict=True)])
+        models = predict(now)
+        up = reduce(add, [t.to_spectra(maps, t.ratio(mu)) for t, mu in zip(data, models, strict=True)])
+        down = reduce(add, [t.spectrum_sensitivity(maps) for t in data])
         _, transpose = jax.vjp(problem.shift.spectra, now.templates)
         cube = (spectra.shape[0], *shape[:2])
         (up,), (down,) = transpose(up.reshape(cube)), transpose(down.reshape(cube))

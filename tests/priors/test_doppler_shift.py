@@ -1,0 +1,62 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hifred.doppler import energy_factor
+from hifred.priors.doppler_shift import template_grid
+
+
+def grid(velocity_max=3000.0, step=500.0, smoothing=0.0):
+    return template_grid(6.0 + 0.002 * np.arange(601), velocity_max, step, smoothing, np.float64)
+
+
+def test_a_line_moves_by_the_doppler_formula(x64):
+    made = grid()
+    rest = 6.7
+    template = np.exp(-0.5 * ((made.energies - rest) / 0.01) ** 2)[:, None]
+    spectra = np.asarray(made.shift.spectra(jnp.asarray(template)))
+    energies = 6.001 + 0.002 * np.arange(600)
+    for spectrum, velocity in zip(spectra[:, :, 0].T, made.velocities, strict=True):
+        centroid = (spectrum * energies).sum() / spectrum.sum()
+        assert centroid == pytest.approx(rest * energy_factor(velocity), abs=2e-4)
+
+
+def test_velocities_are_multiples_of_the_step(x64):
+    made = grid(2000.0, 500.0)
+    np.testing.assert_allclose(made.velocities, np.arange(-2000, 2001, 500), rtol=1e-4)
+
+
+def test_without_velocity_a_template_is_the_spectrum(x64):
+    made = grid(0.0, 1.0)
+    assert made.velocities.tolist() == [0.0]
+    template = np.cos(5 * made.energies)[:, None] + 2
+    spectrum = np.asarray(made.shift.spectra(jnp.asarray(template)))[:, 0, 0]
+    np.testing.assert_allclose(spectrum, np.cos(5 * (6.001 + 0.002 * np.arange(600))) + 2, rtol=1e-4)
+
+
+def test_smoothing_has_its_width(x64):
+    made = grid(0.0, 1.0, 250.0)
+    template = np.zeros((made.shift.nodes, 1))
+    template[made.shift.nodes // 2] = 1
+    spectrum = np.asarray(made.shift.spectra(jnp.asarray(template)))[:, 0, 0]
+    energies = 6.001 + 0.002 * np.arange(600)
+    mean = (spectrum * energies).sum() / spectrum.sum()
+    width = np.sqrt((spectrum * (energies - mean) ** 2).sum() / spectrum.sum())
+    assert width / mean * 299792 == pytest.approx(250, rel=0.05)
+
+
+def test_transpose(x64):
+    made = grid(1000.0, 250.0, 125.0)
+    rng = np.random.default_rng(0)
+    templates = jnp.asarray(rng.random((made.shift.nodes, 3)))
+    spectra, back = jax.vjp(made.shift.spectra, templates)
+    other = jnp.asarray(rng.random(spectra.shape))
+    assert float((spectra * other).sum()) == pytest.approx(float((templates * back(other)[0]).sum()), rel=1e-12)
+
+
+def test_wide_bins_hold_more():
+    edges = np.array([6.0, 6.1, 6.3, 6.4])
+    made = template_grid(edges, 0.0, 1.0, 0.0, np.float32)
+    spectra = np.asarray(made.shift.spectra(jnp.ones((made.shift.nodes, 1), jnp.float32)))[:, 0, 0]
+    np.testing.assert_allclose(spectra / spectra[0], [1, 2, 1], rtol=1e-5)

@@ -1,0 +1,142 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hifred
+from hifred import Dataset, Response
+from hifred.assembly import assemble
+from hifred.priors import DopplerSheets
+from hifred.solvers import FactorTerm, Stopping, minimise, solution_cube
+
+SHAPE = (30, 6, 6)
+EDGES = 6.0 + 0.02 * np.arange(31)
+
+
+@pytest.fixture
+def data(sky, observe, instruments):
+    """Both instruments, with backgrounds and masked pixels, on a grid with energies."""
+    _, kernels = instruments
+    grid = hifred.CubeGrid(EDGES, SHAPE[1:], 5.0, (10.0, 20.0))
+    made = observe(sky(SHAPE, 3e4), kernels)
+    out = []
+    for one in made:
+        mask = np.ones(one.counts.shape, bool)
+        mask[:, 0, 0] = False
+        mask[-1] = False
+        background = np.full(one.counts.shape, 0.3)
+        counts = one.counts + np.random.default_rng(5).poisson(background)
+        out.append(Dataset(counts, one.response, background, mask, one.name, grid))
+    return out
+
+
+PRIOR = DopplerSheets(templates=3, sheets=2, vmax=2000.0, velocity_step=1000.0)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 100.0])
+def test_the_objective_never_rises(data, assert_never_rises, strength):
+    prior = DopplerSheets(strength=strength, templates=3, sheets=2, vmax=2000.0, velocity_step=1000.0)
+    solver, problem = assemble(data, prior)
+    solution = minimise(solver, problem, Stopping(60, 0.0, at_noise=False))
+    assert_never_rises(solution.history)
+    assert solution.history[-1].objective < solution.history[5].objective < solution.history[0].objective
+
+
+def test_predictions_of_the_factors_are_those_of_their_cube(data):
+    solver, problem = assemble(data, PRIOR)
+    solution = minimise(solver, problem, Stopping(5, 0.0, at_noise=False))
+    cube = solution_cube(solver, problem, solution)
+    assert cube.min() >= 0
+    for model, dataset in zip(solution.state.models, data, strict=True):
+        np.testing.assert_allclose(np.asarray(model), dataset.predict(cube), rtol=2e-4, atol=1e-4)
+
+
+def test_gauge(data):
+    solver, problem = assemble(data, PRIOR)
+    factors = minimise(solver, problem, Stopping(3, 0.0, at_noise=False)).state.factors
+    np.testing.assert_allclose(np.asarray(factors.mixture).sum(1), 1, rtol=1e-5)
+    spectra = np.asarray(problem.shift.spectra(factors.templates))
+    np.testing.assert_allclose(spectra.sum(0).mean(0), 1, rtol=1e-5)
+
+
+def test_back_projections_are_gradients(data):
+    term = FactorTerm.of(data[0], 4)
+    rng = np.random.default_rng(0)
+    spectra = jnp.asarray(rng.random((SHAPE[0], 4)), jnp.float32)
+    maps = jnp.asarray(rng.random((4, *SHAPE[1:])), jnp.float32)
+
+    def expected(spectra, maps):
+        return term.predict(term.fold(spectra), maps)
+
+    ratios = jnp.asarray(rng.random(term.data.counts.shape), jnp.float32)
+    by_spectra, by_maps = jax.grad(lambda v, a: (expected(v, a) * ratios).sum(), (0, 1))(spectra, maps)
+    np.testing.assert_allclose(term.to_spectra(maps, ratios), by_spectra, rtol=1e-4)
+    np.testing.assert_allclose(term.to_maps(term.fold(spectra), ratios), by_maps, rtol=1e-4)
+    ones = term.data.mask.astype(jnp.float32)
+    np.testing.assert_allclose(
+        term.map_sensitivity(term.fold(spectra)), term.to_maps(term.fold(spectra), ones), rtol=1e-4
+    )
+    np.testing.assert_allclose(term.spectrum_sensitivity(maps), term.to_spectra(maps, ones), rtol=1e-4)
+
+
+def test_single_masked_bins_are_refused():
+    response = Response.from_kernels((4, 3, 3))
+    mask = np.ones((4, 3, 3), bool)
+    mask[1, 2, 0] = False
+    with pytest.raises(ValueError, match="mask: expected for this prior whole channels and whole pixels"):
+        FactorTerm.of(Dataset(np.ones((4, 3, 3)), response, mask=mask), 2)
+
+
+def test_a_moving_gas_is_found_at_its_velocities(x64):
+    """One gas with two lines, receding on the left and approaching on the right; noiseless data."""
+    edges = 6.0 + 0.004 * np.arange(201)
+    grid = hifred.CubeGrid(edges, (6, 8), 5.0, (10.0, 20.0))
+    velocity = np.where(np.arange(8) < 4, 1500.0, -1500.0) * np.ones((6, 1))
+    lines = [
+        np.exp(-0.5 * ((grid.energies[:, None, None] / (rest * (1 - velocity / 299792.458)) - 1) / 0.0015) ** 2)
+        for rest in (6.3, 6.5)
+    ]
+    cube = 200 * (lines[0] + 0.6 * lines[1]) + 0.5
+    ccd = Response.from_kernels(
+        cube.shape, lsf=np.exp(-0.5 * (np.arange(-60, 61) / 15) ** 2), rebin=(5, 1, 1), dtype=float
+    )
+    offsets = np.hypot(*np.mgrid[-3:4, -3:4])
+    calorimeter = Response.from_kernels(
+        cube.shape, psf=np.exp(-0.5 * (offsets / 1.0) ** 2), rebin=(1, 2, 2), dtype=float
+    )
+    data = [
+        Dataset(np.asarray(response.mv(cube)), response, name=name, grid=grid)
+        for name, response in (("ccd", ccd), ("calorimeter", calorimeter))
+    ]
+    prior = DopplerSheets(strength=0.1, templates=1, sheets=1, vmax=3000.0, velocity_step=500.0)
+    fused = hifred.fuse(data, prior, max_iterations=150, progress=False)
+    found = fused.parts.velocity
+    # Spectra and velocities have a common offset that nothing fixes; the difference of the two sides is measured.
+    apart = found[:, :3].mean() - found[:, 5:].mean()
+    assert apart == pytest.approx(3000, rel=0.15)
+    assert hifred.metrics.nmse(fused.values, cube) < -15
+
+
+OPTIONS = {
+    "templates": ({"templates": 0}, "templates: expected at least 1"),
+    "sheets": ({"sheets": 0}, "sheets: expected at least 1"),
+    "negative vmax": ({"vmax": -1.0}, "vmax: expected a speed"),
+    "step of zero": ({"velocity_step": 0.0}, "velocity_step: expected a positive speed"),
+    "words": ({"vmax": "fast"}, "vmax: expected a number"),
+    "strength": ({"strength": -1.0}, "strength: expected a finite number of at least 0"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_are_checked(name, unchecked):
+    options, message = OPTIONS[name]
+    with pytest.raises(ValueError, match=message):
+        DopplerSheets(**options)
+
+
+def test_without_energies_nothing_may_move(sky, observe, instruments):
+    data = observe(sky(SHAPE, 1e4), instruments[1])
+    with pytest.raises(ValueError, match="expected data sets with a grid"):
+        hifred.fuse(data, PRIOR, progress=False)
+    fused = hifred.fuse(data, DopplerSheets(templates=2, sheets=1, vmax=0.0), max_iterations=5, progress=False)
+    assert fused.parts.velocities.tolist() == [0.0]
