@@ -4,7 +4,7 @@ import importlib.metadata
 
 from hifred import instruments, metrics, priors, simulate
 from hifred.cube import FusedCube
-from hifred.data import Dataset, reduce
+from hifred.data import Dataset, init, reduce
 from hifred.fusion import fuse
 from hifred.grid import CubeGrid
 from hifred.response import Response
@@ -17,6 +17,7 @@ __all__ = [
     "FusedCube",
     "Response",
     "fuse",
+    "init",
     "instruments",
     "metrics",
     "priors",

@@ -268,3 +268,25 @@ def test_faults_of_several_images_are_named(tmp_path):
         reading(_hdu(holes, ENERGY=2.0))
     with pytest.raises(FileError, match="expected a table ENERGIES"):
         reading(_hdu(np.stack([_fine_gaussian(2.0)] * 2)))
+
+
+def test_all_photons_within_a_radius():
+    wide = KingPSF((5.0,), (1.5,))
+    cut = KingPSF((5.0,), (1.5,), within=60.0)
+    assert cut.encircled(60.0, 1.0) == pytest.approx(1)
+    assert cut.encircled(500.0, 1.0) == pytest.approx(1)
+    assert cut.encircled(20.0, 1.0) == pytest.approx(wide.encircled(20.0, 1.0) / wide.encircled(60.0, 1.0))
+    assert cut.encircled(cut.radius(0.8, 1.0), 1.0) == pytest.approx(0.8)
+    assert cut.kernel(1.0, pixel_size=4.0, half=16).sum() == pytest.approx(1, abs=2e-4)
+    with pytest.raises(ValueError, match="within: expected a positive radius"):
+        KingPSF((5.0,), (1.5,), within=0.0)
+
+
+def test_the_model_says_how_far_off_the_axis_it_holds():
+    pn = KingPSF((6.636, -0.305, -0.175, -0.0067), (1.525, -0.015, -0.012, -0.0010))
+    far = pn.farthest(10.0)
+    assert 4 < far < 14.8
+    pn.kernel(10.0, far, pixel_size=4.0, half=3)
+    with pytest.raises(ValueError, match="core"):
+        pn.kernel(10.0, 16.0, pixel_size=4.0, half=3)
+    assert KingPSF((5.0,), (1.5,)).farthest(6.0) == np.inf

@@ -312,6 +312,15 @@ def test_blurs_of_ideal_and_known_instruments():
     assert even.energy_blur == pytest.approx(5, rel=0.05)
 
 
+def test_energies_that_only_tails_bring_in_leave_the_blur_as_it_is():
+    # Channels of the middle third: the others see next to nothing, equally blurred.
+    line = np.exp(-0.5 * (np.arange(30)[:, None] - np.arange(30)) ** 2 / 1.5**2) + 1e-9
+    whole = Response.from_kernels((30, 4, 4), lsf=line, normalize=False)
+    part = Response.from_kernels((30, 4, 4), lsf=line[10:20], normalize=False)
+    assert part.energy_blur == pytest.approx(2 * np.sqrt(np.pi) * 1.5, rel=0.1)
+    assert part.energy_blur == pytest.approx(whole.energy_blur, rel=0.1)
+
+
 def test_concentration_is_that_of_the_matrix(as_matrix):
     psf = np.exp(-0.5 * np.hypot(*np.mgrid[-2:3, -2:3]) ** 2)
     for factors in ((1, 1, 1), (1, 3, 3)):

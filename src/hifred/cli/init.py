@@ -19,13 +19,9 @@ def init(
     Example: `hifred init pn_events.fits resolve_cl.evt`
     """
     from hifred.cli.choices import require_suffix
-    from hifred.data.template import template
-    from hifred.fitsio import replacing, require_writable
+    from hifred.data.template import init as write
 
     require_suffix("--output", output, ".toml")
-    require_writable(output, overwrite=overwrite)
-    text = template(events or (), output.parent)
-    with replacing(output) as part:
-        part.write_text(text, encoding="utf-8")
+    write(events or (), output, overwrite=overwrite)
     typer.echo(f"wrote {output}")
     typer.echo(f"Fill in the calibration files, then: hifred reduce {output}")

@@ -28,6 +28,8 @@ from hifred.response.calibration import Calibration
 # percent of the photons in a wrong pixel, where widths are known to some 20%.
 KERNEL_ERROR = 1e-2
 MOST_NODES, MOST_TERMS = 9, 5
+# Exposure of a map over that of the events: more than dead time can explain is another unit or observation.
+MOST_EXPOSURE = 1.3
 # Channels are by default this part of the FWHM.
 CHANNELS_PER_FWHM = 6
 # Detector pixels are cut into this many parts along a side to find how much of a PSF falls in them.
@@ -249,6 +251,11 @@ def _kernels(
     vignetting: Callable[[float], np.ndarray] | None,
 ) -> Kernels:  # fmt: skip
     grid = bins.grid
+    if isinstance(psf, ImagePSF) and grid.rotation % 360 != 0:
+        raise ValueError(
+            f"expected a grid that is not rotated beside an image of the PSF, whose axes are north and east, found a "
+            f"rotation of {grid.rotation:g} degrees"
+        )
     half = max(grid.sky_shape) - 1
     if plan.psf_reach is not None:
         half = min(half, int(np.ceil(plan.psf_reach / grid.pixel_size)))
@@ -258,6 +265,8 @@ def _kernels(
     def image(energy: float, angle: float) -> np.ndarray:
         return kernel(energy, angle, pixel_size=grid.pixel_size, half=half)
 
+    # A model's formulas end somewhere off the axis; beyond, the PSF is taken to be that of the last angle.
+    angles = np.minimum(angles, min(psf.farthest(float(energy)) for energy in energies[[0, -1]]))
     typical = float(np.median(angles))
     nodes = _nodes(energies[0], energies[-1], lambda energy: image(energy, typical), MOST_NODES)
     centre = float(np.median(nodes))
@@ -337,6 +346,11 @@ def _vignetting(plan: CalibrationPlan, grid: CubeGrid, exposure: float) -> Calla
         maps = found.on(grid) / exposure
     except ValueError as error:
         raise FileError(str(error)) from error
+    if maps.max() > MOST_EXPOSURE:
+        raise FileError(
+            f"{plan.exposure_map}: expected at most the exposure of the events, {exposure:.6g} s, found up to "
+            f"{maps.max() * exposure:.6g}"
+        )
     knots = found.energies
     if knots is None or len(maps) == 1:
         return lambda energy: maps[0]

@@ -161,10 +161,12 @@ class Observation:
             plan.background, self.instrument, self.file, self.chosen, channels, bins, setup.exposure
         )
         used, bounds = counts[:, mask], channels.bounds
+        kernels = np.ones(1) if recipe.psf is None else recipe.psf.sum((2, 3))
         say(
             f"{plan.name}: {used.sum()} events in {len(counts)} channels from {bounds[0]:.4g} to {bounds[-1]:.4g} keV "
             f"and {int(mask.sum())} pixels, {setup.exposure:.6g} s, {background[:, mask].sum():.4g} of background "
-            "expected" + ("" if self.placed is None else f"; detector at {_place(self.placed)}")
+            f"expected; the PSF's images leave out {1 - kernels.min():.1%} of a source's photons"
+            + ("" if self.placed is None else f"; detector at {_place(self.placed)}")
         )
         return Dataset(
             counts, Response.of(recipe), background, np.broadcast_to(mask, counts.shape).copy(), plan.name, grid,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hifred.data.hdu_scan import Extension, scan
-from hifred.fitsio import FileError
+from hifred.fitsio import FileError, replacing, require_writable
 from hifred.instruments.presets import Instrument, instrument, instrument_names
 
 _HEAD = """\
@@ -112,6 +112,37 @@ def template(events: Sequence[str | os.PathLike] = (), folder: str | os.PathLike
 def _quoted(path: str) -> str:
     """A path as a text of TOML, which has the escapes of JSON."""
     return json.dumps(path.replace(os.sep, "/"), ensure_ascii=False)
+
+
+def init(
+    events: Sequence[str | os.PathLike] = (), path: str | os.PathLike = "reduce.toml", *, overwrite: bool = False
+) -> Path:
+    """Write a commented plan for `hifred.reduce`.
+
+    Parameters
+    ----------
+    events : sequence of path
+        Event lists to plan for; see `template`.
+    path : path
+        File to write.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    FileError
+        If it exists or cannot be written there, or a file is no event list of a known instrument.
+    """
+    path = require_writable(path, overwrite=overwrite)
+    text = template(events, path.parent)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
 
 
 def recognised(path: str | os.PathLike) -> Instrument:

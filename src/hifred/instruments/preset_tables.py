@@ -94,7 +94,8 @@ def read_psf(table: TomlTable, folder: Path) -> PSF:
     kind = table.text("kind")
     try:
         if kind == "king":
-            psf = KingPSF(tuple(table.numbers("core")), tuple(table.numbers("slope")))
+            within = table.number("within", 1e-3, 1e5) if "within" in table else None
+            psf = KingPSF(tuple(table.numbers("core")), tuple(table.numbers("slope")), within)
         elif kind == "gaussian":
             psf = GaussianPSF(tuple(table.numbers("fwhm")))
         elif kind == "image":

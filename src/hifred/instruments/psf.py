@@ -93,6 +93,10 @@ class PSF(ABC):
     def describe(self) -> str:
         """Say in one line what it is."""
 
+    def farthest(self, energy: float) -> float:
+        """Largest off-axis angle that the model holds for at an energy (keV), arcmin; infinite unless it says so."""
+        return float("inf")
+
     def outside(self, energy, off_axis=0.0, *, pixel_size, half) -> float:
         """Share of the photons outside of the kernel: 1 minus its sum."""
         return 1.0 - float(self.kernel(energy, off_axis, pixel_size=pixel_size, half=half).sum())
@@ -112,6 +116,9 @@ class KingPSF(PSF):
         Coefficients of rc, arcsec; those left out are 0.
     slope : sequence of one to five float
         Coefficients of alpha.
+    within : float, optional
+        Radius in arcsec within which all photons are counted to fall, as the calibration of XMM-Newton has it (5
+        arcmin); by default the wings go on for ever.
 
     Raises
     ------
@@ -122,27 +129,48 @@ class KingPSF(PSF):
 
     core: tuple[float, ...]
     slope: tuple[float, ...]
+    within: float | None = None
 
     def __post_init__(self):
         for name in ("core", "slope"):
             object.__setattr__(self, name, _coefficients(name, getattr(self, name)))
+        if self.within is not None and not 0 < self.within < np.inf:
+            raise ValueError(f"within: expected a positive radius in arcsec, found {self.within}")
         self._at(1.0, 0.0)
 
     def kernel(self, energy, off_axis=0.0, *, pixel_size, half) -> np.ndarray:
         """Share of a point source's photons in each pixel; see `PSF.kernel`."""
         size, half = checked_pixels(pixel_size, half)
         core, slope = self._at(energy, off_axis)
-        return _pixel_shares(lambda r2: -np.expm1((1 - slope) * np.log1p(r2 / core**2)), size, half)
+        return _pixel_shares(lambda r2: self._share(r2, core, slope), size, half)
 
     def encircled(self, radius, energy, off_axis=0.0) -> np.ndarray:
         """Share of the photons within a radius; see `PSF.encircled`."""
         core, slope = self._at(energy, off_axis)
-        return np.asarray(-np.expm1((1 - slope) * np.log1p((np.asarray(radius, float) / core) ** 2)))
+        return np.asarray(self._share(np.asarray(radius, float) ** 2, core, slope))
 
     def radius(self, fraction, energy, off_axis=0.0) -> float:
         """Radius that holds a share of the photons, arcsec; see `PSF.radius`."""
         core, slope = self._at(energy, off_axis)
-        return float(core * np.sqrt(np.expm1(np.log1p(-checked_fraction(fraction)) / (1 - slope))))
+        whole = 1.0 if self.within is None else _king(self.within**2, core, slope)
+        return float(core * np.sqrt(np.expm1(np.log1p(-checked_fraction(fraction) * whole) / (1 - slope))))
+
+    def farthest(self, energy) -> float:
+        """Where core or slope above 1 have fallen to half of what they are on axis; see `PSF.farthest`.
+
+        The formulas are linear fits near the axis: those of EPIC pn reach a core of zero at 15 arcmin and 10 keV.
+        """
+        core, slope = self._at(energy, 0.0)
+        angles = np.linspace(0.0, 60.0, 601)
+        cores, slopes = (np.array([_polynomial(c, energy, angle) for angle in angles]) for c in (self.core, self.slope))
+        beyond = np.flatnonzero((cores < 0.5 * core) | (slopes - 1 < 0.5 * (slope - 1)))
+        return float(angles[beyond[0] - 1]) if beyond.size else float("inf")
+
+    def _share(self, square, core: float, slope: float):
+        """Share within a radius, given its square in arcsec2."""
+        if self.within is None:
+            return _king(square, core, slope)
+        return _king(np.minimum(square, self.within**2), core, slope) / _king(self.within**2, core, slope)
 
     def describe(self) -> str:
         """Say in one line what it is."""
@@ -212,6 +240,11 @@ class GaussianPSF(PSF):
         if not width > 0:
             raise ValueError(f"fwhm: expected a width above 0 arcsec, found {width:.4g}{_where(energy, off_axis)}")
         return width / FWHM
+
+
+def _king(square, core: float, slope: float):
+    """Share of the photons within a radius of a King profile, given its square in arcsec2."""
+    return -np.expm1((1 - slope) * np.log1p(square / core**2))
 
 
 def checked_pixels(pixel_size, half) -> tuple[float, int]:

@@ -32,8 +32,8 @@ Maps = Float[Array, "component y x"]
 class FactorTerm(eqx.Module):
     """One data set for cubes `z = sum_r V_r a_r`: `mu = sum_t (S_t V) (M_t a) + b`.
 
-    Images may be blurred before or after spectra are folded, `(S_t V) (M_t a) = M_t ((S_t V) a)`: components or channels,
-    as few as there are.
+    Images may be blurred before or after spectra are folded, `(S_t V) (M_t a) = M_t ((S_t V) a)`: components or
+    channels, as few as there are.
 
     Attributes
     ----------

@@ -1,0 +1,111 @@
+import warnings
+
+import numpy as np
+import pytest
+
+import hifred
+from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
+from hifred.tuning import Tuning, held_out, thin, tune
+
+SHAPE = (12, 9, 9)
+
+
+@pytest.fixture
+def data(sky, observe, instruments):
+    return observe(sky(SHAPE, 2e4), instruments[1])
+
+
+def test_both_parts_are_poisson_and_independent():
+    response = hifred.Response.from_kernels((1, 100, 100))
+    rng = np.random.default_rng(0)
+    dataset = hifred.Dataset(rng.poisson(20.0, (1, 100, 100)), response, 2.0, name="one")
+    part, rest = thin(dataset, 0.85, np.random.default_rng(1))
+    np.testing.assert_array_equal(part.counts + rest, dataset.counts)
+    assert part.background.max() == pytest.approx(1.7)
+    first, second = part.counts.ravel().astype(float), rest.ravel().astype(float)
+    assert first.mean() == pytest.approx(17, abs=0.15)
+    assert first.var() == pytest.approx(17, rel=0.05)
+    assert second.var() == pytest.approx(3, rel=0.05)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.04
+
+
+def test_held_out_is_smallest_at_the_truth(data, sky):
+    truth = sky(SHAPE, 2e4)
+    rng = np.random.default_rng(0)
+    parts, rests = zip(*(thin(dataset, 0.8, rng) for dataset in data), strict=True)
+    at_truth = held_out(data, [part.predict(0.8 * truth) for part in parts], rests, 0.8)
+    for wrong in (0.7 * truth, 0.95 * truth, 0.8 * truth[:, ::-1]):
+        assert held_out(data, [part.predict(wrong) for part in parts], rests, 0.8) > at_truth
+
+
+def test_the_choice_is_the_best_of_the_curve_and_the_same_again(data):
+    said = []
+    tuning = tune(data, LowRankSobolev(), seed=3, say=said.append)
+    assert tuning == tune(data, LowRankSobolev(), seed=3)
+    assert list(tuning.strengths) == sorted(tuning.strengths)
+    assert tuning.strength == tuning.strengths[int(np.argmin(tuning.deviances))]
+    assert len(said) == len(tuning.strengths) >= 3
+    np.testing.assert_allclose(np.diff(np.log(tuning.strengths)), np.log(3))
+
+
+def test_a_strength_that_is_far_off_is_brought_back(data):
+    tuning = tune(data, LowRankSobolev(strength=100.0))
+    assert tuning.strength < 100 / 3
+    assert tuning.at_edge in (None, "lowest")
+
+
+def test_edges():
+    tuning = Tuning((1.0, 3.0, 9.0), (5.0, 4.0, 6.0), (1, 2, 3), 3.0, 0.85, 0)
+    assert tuning.at_edge is None
+    assert tuning.best_iterations == 2
+    assert Tuning((1.0, 3.0), (5.0, 6.0), (1, 2), 1.0, 0.85, 0).at_edge == "lowest"
+    assert Tuning((1.0, 3.0), (6.0, 5.0), (1, 2), 3.0, 0.85, 0).at_edge == "highest"
+
+
+def test_fuse_keeps_the_curve_and_uses_the_choice(data, tmp_path):
+    fused = hifred.fuse(data, LowRankSobolev(), strength="auto", progress=False)
+    curve = fused.provenance["tuning"]
+    assert f"strength={curve['strength']}" in fused.provenance["prior"]
+    plain = hifred.fuse(data, LowRankSobolev(strength=curve["strength"]), progress=False)
+    np.testing.assert_array_equal(fused.values, plain.values)
+    fused.write(tmp_path / "fused.fits")
+    assert hifred.FusedCube.read(tmp_path / "fused.fits").provenance["tuning"] == curve
+
+
+def test_the_edge_of_the_strengths_is_a_warning(data, monkeypatch):
+    monkeypatch.setattr("hifred.tuning.MOST", 2)
+    with pytest.warns(UserWarning, match="is the (lowest|highest) of those that were tried"):
+        hifred.fuse(data, LowRankSobolev(), strength="auto", progress=False)
+
+
+def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
+    grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(13), SHAPE[1:])
+    moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
+    prior = hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the best of three strengths is often the first or last
+        fused = hifred.fuse(moving, prior, strength="auto", progress=False)
+    curve = fused.provenance["tuning"]
+    best = curve["iterations"][curve["strengths"].index(curve["strength"])]
+    assert fused.status == "tuned"
+    assert fused.history[-1].iteration == best
+    assert len(curve["strengths"]) == 3
+
+
+@pytest.mark.parametrize("prior", [Unregularized(), LowRankSobolev(strength=0.0)])
+def test_without_a_strength_there_is_nothing_to_tune(data, prior):
+    with pytest.raises(ValueError, match="strength: expected a prior"):
+        hifred.fuse(data, prior, strength="auto", progress=False)
+
+
+def test_a_strength_may_be_a_number(data):
+    fused = hifred.fuse(data, LowRankSobolev(), strength=0.5, max_iterations=2, progress=False)
+    assert "strength=0.5" in fused.provenance["prior"]
+    with pytest.raises(ValueError, match="strength: expected a number, found 'much'"):
+        hifred.fuse(data, Starlet2D1D(), strength="much", progress=False)
+
+
+def test_parts_of_photons_cannot_be_split():
+    dataset = hifred.Dataset(np.full((2, 3, 3), 1.5), hifred.Response.from_kernels((2, 3, 3)), name="half")
+    with pytest.raises(ValueError, match="half: counts: expected whole numbers"):
+        thin(dataset, 0.5, np.random.default_rng(0))
