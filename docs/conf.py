@@ -18,6 +18,9 @@ extensions = [
 # Design notes are for those who work on the code: they are read in the repository.
 exclude_patterns = ["_build", "design"]
 
+# Napoleon links types in docstrings; words such as "shape" are names in more than one class, and no links are meant.
+suppress_warnings = ["ref.python"]
+
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 

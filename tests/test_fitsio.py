@@ -198,3 +198,17 @@ def test_our_own_files_can_be_read_as_foreign(path):
 )
 def test_real_files_of_other_missions_open(name, shared_data):
     assert len(FitsFile(shared_data(name), foreign=True).hdus) > 1
+
+
+def test_a_folder_that_cannot_be_made_is_noticed_first(tmp_path):
+    fitsio.require_folder(tmp_path)
+    fitsio.require_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").write_text("")
+    for below in ("file", "file/x"):
+        with pytest.raises(fitsio.FileError, match="expected a directory to write to, found a file"):
+            fitsio.require_folder(tmp_path / below)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    with pytest.raises(fitsio.FileError, match=r"closed/x: could not be made: .*closed is read-only"):
+        fitsio.require_folder(closed / "x")
+    assert not (tmp_path / "a").exists()

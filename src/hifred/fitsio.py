@@ -39,10 +39,32 @@ def require_writable(path: str | os.PathLike, *, overwrite: bool) -> Path:
         raise FileError(f"{path}: the file exists; choose another name or allow overwriting (--overwrite)")
     if not folder.is_dir():
         raise FileError(f"{path}: the directory {folder} does not exist")
-    # A super-user passes os.access everywhere; a directory without any write bit is meant to be left alone.
-    if not os.access(folder, os.W_OK) or not folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+    if not _can_write(folder):
         raise FileError(f"{path}: the directory {folder} is read-only")
     return path
+
+
+def require_folder(path: str | os.PathLike) -> None:
+    """Check, before any long work, that a folder is there or can be made.
+
+    Raises
+    ------
+    FileError
+        If the nearest part of its path that exists is no directory; if the folder would be new, also where that
+        directory is read-only.
+    """
+    path = Path(path)
+    whole = path.resolve()
+    nearest = next(part for part in (whole, *whole.parents) if part.exists())
+    if not nearest.is_dir():
+        raise FileError(f"{path}: expected a directory to write to, found a file {nearest}")
+    if nearest != whole and not _can_write(nearest):
+        raise FileError(f"{path}: could not be made: the directory {nearest} is read-only")
+
+
+def _can_write(folder: Path) -> bool:
+    # A super-user passes os.access everywhere; a directory without any write bit is meant to be left alone.
+    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
 
 
 @contextmanager

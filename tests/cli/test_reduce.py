@@ -37,7 +37,7 @@ def plan(observation, made, tmp_path):
 
     def write(**changes):
         path = tmp_path / "in" / "reduce.toml"
-        path.write_text(observation.toml(observation.changed(grid=GRID, **changes)), encoding="utf-8")
+        path.write_text(observation.toml(observation.changed(**{"grid": GRID, **changes})), encoding="utf-8")
         return path
 
     return write
@@ -109,3 +109,22 @@ def test_bad_input_is_one_line(refused, plan, tmp_path):
     refused(["reduce", path.with_name("pn.arf")], "pn.arf", "TOML")
     (tmp_path / "file").write_text("")
     refused(["reduce", plan(datasets=("pn",)), "-o", "file"], "--output file", "expected a directory")
+
+
+def test_no_work_is_done_for_a_folder_that_cannot_be_made(refused, plan, tmp_path):
+    path = plan(datasets=("pn",))
+    (tmp_path / "file").write_text("")
+    refused(["reduce", path, "-o", "file/x"], "file/x: expected a directory to write to, found a file")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    refused(["reduce", path, "-o", "closed/x"], "closed/x: could not be made", "read-only")
+
+
+def test_a_cube_beyond_the_memory_is_one_line(refused, plan):
+    # More bytes than a process can address: no machine can promise them.
+    path = plan(datasets=("pn",), grid=GRID | {"size": [10**7, 10**7]}, pn={"exposure_map": None})
+    refused(["reduce", path, "-q"], "not enough memory (Unable to allocate", "need less")
+
+
+def test_a_data_set_given_twice_is_refused(hifred, refused, plan):
+    assert hifred("reduce", plan(datasets=("resolve",)), "-o", "out", "-q")[0] == 0
+    refused(["fuse", "out/resolve.fits", "out/../out/resolve.fits"], "expected each data set once")

@@ -8,6 +8,7 @@ from scipy.signal import fftconvolve
 from hifred.data.binning import ArrayBins, SkyBins
 from hifred.data.calibrate import KERNEL_ERROR, calibrate, choose_channels, off_axes, on_axis_fraction
 from hifred.data.plan import CalibrationPlan
+from hifred.data.reduce import reduce
 from hifred.fitsio import FileError
 from hifred.grid import CubeGrid, energy_bins
 from hifred.instruments.arf import EffectiveArea
@@ -256,3 +257,12 @@ def test_files_that_do_not_fit_are_named(made, tmp_path, observation):
             assert word in str(caught.value)
     _, recipe = made_of(CalibrationPlan(tmp_path / "full.rmf"), PN, SkyBins(grid))
     np.testing.assert_allclose(recipe.gather.toarray().sum(0), EXPOSURE, rtol=1e-9)
+
+
+def test_kernels_end_where_the_psf_does(planned):
+    """The model of EPIC pn counts all photons within 300 arcsec: 15 pixels of 20 arcsec, on a grid of 60."""
+    grid = {"pixel_size": 20.0, "center": [350.868, 58.81], "size": [60, 60]}
+    (dataset,) = reduce(planned(datasets=("pn",), grid=grid, pn={"psf": None, "exposure_map": None}))
+    psf = dataset.response.recipe.psf
+    assert psf.shape[2:] == (31, 31)
+    np.testing.assert_allclose(psf.sum((2, 3)), 1, atol=1e-3)

@@ -306,3 +306,57 @@ def test_real_lists(shared_data, tmp_path, observation):
     assert dataset.counts.sum() > 5000
     # The good times of the file hold all of its events; a few lie on edges of pixels, where rounding decides.
     assert np.abs(dataset.counts - expected).sum() <= 4
+
+
+def test_a_grid_that_a_camera_does_not_look_at_is_named(planned):
+    for center in ([0.0, 90.0], [170.866, -58.812], [351.3, 58.81]):
+        with pytest.raises(FileError, match=r"changed\.toml \[dataset pn\]: expected events on the grid, found all of"):
+            reduce(planned(datasets=("pn",), grid=COARSE | {"center": center}, pn={"exposure_map": None}))
+    # A field that it looks at may be dark.
+    (dark,) = reduce(planned(datasets=("pn",), grid=COARSE, pn={"keep": {"PATTERN": [99]}}))
+    assert dark.counts.sum() == 0
+
+
+def test_a_matrix_of_another_instrument_is_said(planned):
+    said = []
+    change = {"rmf": "acis.rmf", "arf": "acis.arf"}
+    reduce(planned(datasets=("pn",), grid=COARSE, pn=change), say=said.append)
+    assert said[1] == "pn: the RMF is one of CHANDRA ACIS, not of epic-pn"
+
+
+def test_maps_and_images_in_other_units_are_named(planned, folder):
+    with fits.open(folder / "pn_expmap.fits", mode="update") as hdus:
+        for hdu in hdus:
+            if hdu.data is not None and hdu.data.dtype.names is None:
+                hdu.data = hdu.data / 1000
+    with pytest.raises(
+        FileError, match=r"pn_expmap\.fits: expected about the exposure of the events, 9000 s, found no"
+    ):
+        reduce(planned(datasets=("pn",), grid=COARSE))
+    for size in (5e-3, 300.0):
+        hdu = fits.PrimaryHDU(np.ones((9, 9)))
+        hdu.header.update({"CDELT1": -size, "CDELT2": size, "CUNIT1": "arcsec", "CUNIT2": "arcsec"})
+        hdu.writeto(folder / "odd.fits", overwrite=True)
+        with pytest.raises(FileError, match=r"odd\.fits: expected a PSF of epic-pn, half of the photons within"):
+            reduce(planned(datasets=("pn",), grid=COARSE, pn={"psf": "odd.fits", "exposure_map": None}))
+
+
+def test_detector_pixels_without_exposure_are_not_used(planned, folder):
+    """The western half of the sky was not seen: of the pixels, those of which a part is east remain."""
+    exposure = np.full((100, 100), 19000.0)
+    exposure[:, 50:] = 0
+    hdu = fits.PrimaryHDU(exposure)
+    for axis, (kind, value, step) in enumerate((("RA---TAN", 350.87, -5.0), ("DEC--TAN", 58.809, 5.0)), start=1):
+        hdu.header.update({
+            f"CTYPE{axis}": kind, f"CRVAL{axis}": value, f"CRPIX{axis}": 50.5, f"CDELT{axis}": step / 3600,
+            f"CUNIT{axis}": "deg",
+        })  # fmt: skip
+    hdu.header["BUNIT"] = "s"
+    hdu.writeto(folder / "half.fits")
+    whole, half = (
+        reduce(planned(datasets=("resolve",), grid=COARSE, resolve=change))[0]
+        for change in ({}, {"exposure_map": "half.fits"})
+    )
+    assert whole.mask[0].sum() == 35
+    assert 17 <= half.mask[0].sum() < 30
+    assert np.all(half.predict(np.ones(half.grid.shape) * 1e-6)[half.mask] > 0)

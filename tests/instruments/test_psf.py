@@ -290,3 +290,16 @@ def test_the_model_says_how_far_off_the_axis_it_holds():
     with pytest.raises(ValueError, match="core"):
         pn.kernel(10.0, 16.0, pixel_size=4.0, half=3)
     assert KingPSF((5.0,), (1.5,)).farthest(6.0) == np.inf
+
+
+def test_beyond_its_end_a_king_profile_has_no_negative_shares():
+    kernel = KingPSF((5.0,), (1.5,), within=300.0).kernel(6.0, pixel_size=8.0, half=46)
+    assert kernel.min() == 0
+    assert kernel.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_no_pixel_is_negative_where_the_photons_have_ended():
+    pn = KingPSF((6.636, -0.305, -0.175, -0.0067), (1.525, -0.015, -0.012, -0.0010), within=300.0)
+    image = pn.kernel(6.0, 2.0, pixel_size=15.0, half=30)
+    assert image.min() == 0
+    assert image.sum() == pytest.approx(1, abs=1e-3)

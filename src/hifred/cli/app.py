@@ -43,5 +43,10 @@ def main() -> None:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         Console(stderr=True, soft_wrap=True).print(f"hifred: {error}", markup=False, highlight=False)
         sys.exit(BAD_INPUT)
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        line = f"hifred: not enough memory{reason}: fewer or larger pixels and energy bins need less"
+        Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False)
+        sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -70,7 +70,11 @@ def fuse(
 
 def _require_apart(inputs: list[Path], output: Path, checkpoint: Path | None) -> None:
     """Check that no file is to be written over another one of the same call."""
-    taken = {path.resolve(): f"the input {path}" for path in inputs}
+    taken: dict[Path, str] = {}
+    for path in inputs:
+        if path.resolve() in taken:
+            raise ValueError(f"{path}: expected each data set once, or its photons count twice, found it again")
+        taken[path.resolve()] = f"the input {path}"
     for option, path in (("--output", output), ("--checkpoint", checkpoint)):
         if path is None:
             continue

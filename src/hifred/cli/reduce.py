@@ -22,12 +22,13 @@ def reduce(
     """
     from hifred.data.plan import Plan
     from hifred.data.reduce import reduce as run
-    from hifred.fitsio import FileError, require_writable
+    from hifred.fitsio import FileError, require_folder, require_writable
 
     read = Plan.read(plan)
     folder = plan.parent if output is None else output
     if folder.exists() and not folder.is_dir():
         raise FileError(f"--output {folder}: expected a directory, found a file")
+    require_folder(folder)
     files = [folder / f"{dataset.name}.fits" for dataset in read.datasets]
     inputs = {path.resolve() for dataset in read.datasets for path in dataset.files.values()} | {plan.resolve()}
     for file in files:

@@ -24,7 +24,9 @@ def simulate(
     ] = None,
     band: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="Lowest and highest energy in keV, for xrism-epic-iron.", show_default=False),
+        typer.Option(
+            help="Lowest and highest energy in keV, for xrism-epic-iron.", metavar="LOW HIGH", show_default=False
+        ),
     ] = None,
     brightness: Annotated[
         float | None,

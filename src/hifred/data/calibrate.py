@@ -30,6 +30,12 @@ KERNEL_ERROR = 1e-2
 MOST_NODES, MOST_TERMS = 9, 5
 # Exposure of a map over that of the events: more than dead time can explain is another unit or observation.
 MOST_EXPOSURE = 1.3
+# And less: seconds that are thousands of seconds, or a field that the map hardly reaches.
+LEAST_EXPOSURE = 1e-2
+# How many times wider or narrower than the preset's a file's PSF may be: minutes of arc for seconds are a factor of 60.
+WIDTHS_APART = 50.0
+# Kernels end where no pixel further out has more than this part of the photons.
+NOTHING = 1e-15
 # Channels are by default this part of the FWHM.
 CHANNELS_PER_FWHM = 6
 # Detector pixels are cut into this many parts along a side to find how much of a PSF falls in them.
@@ -201,9 +207,19 @@ def point_spread(plan: CalibrationPlan, instrument: Instrument) -> PSF:
     Raises
     ------
     FileError
-        If the file is broken.
+        If the file is broken, or its PSF has a width that cannot be the instrument's.
     """
-    return instrument.psf if plan.psf is None else ImagePSF.read(plan.psf)
+    if plan.psf is None:
+        return instrument.psf
+    psf = ImagePSF.read(plan.psf)
+    middle = 0.5 * sum(instrument.band)
+    usual, found = instrument.psf.radius(0.5, middle), psf.radius(0.5, middle)
+    if not usual / WIDTHS_APART < found < usual * WIDTHS_APART:
+        raise FileError(
+            f"{plan.psf}: expected a PSF of {instrument.name}, half of the photons within some {usual:.3g} arcsec, "
+            f"found them within {found:.3g}: are its pixels right?"
+        )
+    return psf
 
 
 def on_axis_fraction(psf: PSF, array: PixelArray, energy: float) -> float:
@@ -276,10 +292,18 @@ def _kernels(
         others = _nodes(energies[0], energies[-1], lambda energy: vignetting(energy) / scale, MOST_NODES)
         nodes = max(nodes, others, key=len)
     places = _nodes(float(angles.min()), float(angles.max()), lambda angle: image(centre, angle), MOST_TERMS)
-    images = np.array([[image(energy, angle) for angle in places] for energy in nodes])
+    images = _trimmed(np.array([[image(energy, angle) for angle in places] for energy in nodes]))
     at = np.interp(angles, places, np.arange(len(places)))
     weights = np.maximum(1 - np.abs(at - np.arange(len(places))[:, None, None]), 0)
     return Kernels(nodes, images, weights[None])
+
+
+def _trimmed(images: np.ndarray) -> np.ndarray:
+    """Kernels (n, t, h, h) up to where the widest ends: a PSF may end long before the grid does."""
+    half = images.shape[-1] // 2
+    rows, columns = np.nonzero(images.max((0, 1)) > NOTHING)
+    reach = int(max(np.abs(rows - half).max(initial=0), np.abs(columns - half).max(initial=0)))
+    return images[..., half - reach : half + reach + 1, half - reach : half + reach + 1]
 
 
 def source_kernel(psf: PSF, energy: float, angle: float, *, pixel_size: float, half: int) -> np.ndarray:
@@ -350,6 +374,11 @@ def _vignetting(plan: CalibrationPlan, grid: CubeGrid, exposure: float) -> Calla
         raise FileError(
             f"{plan.exposure_map}: expected at most the exposure of the events, {exposure:.6g} s, found up to "
             f"{maps.max() * exposure:.6g}"
+        )
+    if maps.max() < LEAST_EXPOSURE:
+        raise FileError(
+            f"{plan.exposure_map}: expected about the exposure of the events, {exposure:.6g} s, found no more than "
+            f"{maps.max() * exposure:.6g} on the grid"
         )
     knots = found.energies
     if knots is None or len(maps) == 1:

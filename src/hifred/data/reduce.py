@@ -155,12 +155,17 @@ class Observation:
         plan, setup = self.plan, self.setup()
         bins, channels = setup.bins(grid), self._channels(setup, grid)
         counts = self._count(bins, channels)
+        if not counts.any():
+            self._require_on(bins)
         recipe = setup.response(grid)
         mask = self._mask(bins, recipe)
         background = expected_background(
             plan.background, self.instrument, self.file, self.chosen, channels, bins, setup.exposure
         )
         used, bounds = counts[:, mask], channels.bounds
+        matrix, preset = channels.rmf, self.instrument
+        if matrix.instrument and matrix.instrument.upper() not in {name.upper() for name in preset.instrume}:
+            say(f"{plan.name}: the RMF is one of {matrix.telescope} {matrix.instrument}, not of {preset.name}")
         kernels = np.ones(1) if recipe.psf is None else recipe.psf.sum((2, 3))
         say(
             f"{plan.name}: {used.sum()} events in {len(counts)} channels from {bounds[0]:.4g} to {bounds[-1]:.4g} keV "
@@ -199,11 +204,26 @@ class Observation:
             np.add.at(counts, flat, 1)
         return counts.reshape(size, *bins.shape)
 
+    def _require_on(self, bins: Bins) -> None:
+        """Check that a list without a photon in the data at least looks at the grid."""
+        if not isinstance(bins, SkyBins) or not any(len(piece) for piece in self.file.pieces(filter=self.chosen)):
+            return
+        place = np.stack(bins.grid.wcs.world_to_pixel(self.footprint))  # pyright: ignore[reportOptionalMemberAccess]
+        ny, nx = bins.shape
+        # Places on the far side of the sky are nan, which is on no grid.
+        if not np.all((place.max(1) > -0.5) & (place.min(1) < np.array([nx, ny]) - 0.5)):
+            raise FileError(
+                f"{self.plan.label}: expected events on the grid, found all of {self.plan.events} off it: is the "
+                "center of [grid] right?"
+            )
+
     def _mask(self, bins: Bins, calibration: Calibration) -> np.ndarray:
         """Pixels that are used, bool of shape (rows, columns)."""
         mask = bins.seen
-        if isinstance(bins, SkyBins) and calibration.maps is not None:
+        if calibration.maps is not None:
             exposure = calibration.maps.sum((0, 1))
+            if calibration.pixels is not None:
+                exposure = (calibration.pixels @ exposure.ravel()).reshape(bins.shape)
             # In a gap between chips the sums of overlaps leave some rounding.
             mask = mask & (exposure > 1e-6 * exposure.max())
         for key, text, inside in (("region", self.plan.region, True), ("mask", self.plan.mask, False)):

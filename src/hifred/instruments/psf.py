@@ -315,4 +315,5 @@ def _pixel_shares(encircled: "Callable[[np.ndarray], np.ndarray]", size: float, 
     quadrant[0] *= 2
     quadrant[:, 0] *= 2
     right = np.concatenate([quadrant[:, :0:-1], quadrant], axis=1)
-    return np.concatenate([right[:0:-1], right])
+    # Where a profile has ended, differences of the sums leave rounding on both sides of zero.
+    return np.maximum(np.concatenate([right[:0:-1], right]), 0)

@@ -137,11 +137,17 @@ class Restricted(LinearOperator):
 
 
 def energy_blur(matrix: sp.csr_array) -> float:
-    """Energy bins that an instrument cannot tell apart: `sum_ee' C[e, e'] / sum_e C[e, e]` with `C = R'R`.
+    """Median over energies of `sum_e' C[e, e'] / C[e, e]` with `C = R'R`, each weighing `C[e, e]`.
 
-    Energies outside of its channels, which only the tails of the redistribution bring in, hardly count.
+    So energies outside of the channels, of which these see the tails only, hardly count.
     """
-    return float((np.asarray(matrix.sum(1)) ** 2).sum() / matrix.multiply(matrix).sum())
+    diagonal = np.asarray(matrix.multiply(matrix).sum(0)).ravel()
+    total = np.asarray(matrix.T @ (matrix @ np.ones(matrix.shape[1]))).ravel()
+    seen = np.flatnonzero(diagonal > 0)
+    order = seen[np.argsort(total[seen] / diagonal[seen])]
+    weight = np.cumsum(diagonal[order])
+    middle = order[np.searchsorted(weight, 0.5 * weight[-1])]
+    return float(total[middle] / diagonal[middle])
 
 
 def covered_pixels(psf: np.ndarray | None, pixel: np.ndarray) -> float:

@@ -33,8 +33,8 @@ class Response:
     dtype : numpy.dtype
         Precision of the operator.
     energy_blur, sky_blur : float
-        How many energy bins, and sky pixels along one axis, the instrument cannot tell apart: sum over trace of
-        the autocorrelation of the response (of its square root for the sky). 1 for an ideal instrument.
+        How many energy bins, and sky pixels along one axis, the instrument cannot tell apart: `sum / diagonal` of
+        the autocorrelation of the response, where it is typical. 1 for an ideal instrument.
     """
 
     operator: LinearOperator

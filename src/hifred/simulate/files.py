@@ -30,10 +30,11 @@ def require_free(folder: str | os.PathLike, names: Iterable[str]) -> None:
     Raises
     ------
     FileError
-        If one exists, or the folder is a file.
+        If one exists, or the folder is a file or cannot be made.
     """
     if Path(folder).exists() and not Path(folder).is_dir():
         raise fitsio.FileError(f"{folder}: expected a directory to write to, found a file")
+    fitsio.require_folder(folder)
     for name in names:
         if (Path(folder) / name).exists():
             raise fitsio.FileError(
