@@ -33,7 +33,7 @@ PN = CalibrationPlan(
     rmf=SHARED / "responses" / "xmm_epic_pn.rmf.gz", arf=SHARED / "responses" / "xmm_epic_pn.arf.gz"
 )  # fmt: skip
 BAND = (5.82, 7.38)  # channels of Resolve, keV
-PN_EXPOSURE = 10e3  # s
+PN_EXPOSURE = 100e3  # s
 # Mean of the K-alpha doublet of neutral iron: 6403.84 and 6390.84 eV, 2 to 1 (Bearden 1967, Rev. Mod. Phys. 39, 78).
 FE_K_ALPHA = 6.39951
 

@@ -132,7 +132,11 @@ def test_other_kinds_of_psf(tmp_path):
         ('kind = "king"', 'kind = "moffat"', "[psf]: kind: expected king, gaussian or image, found 'moffat'"),
         ('kind = "king"', 'kind = "gaussian"', "[psf]: expected the key fwhm"),
         ("slope = [1.5] ", "slope = [0.9] ", "[psf]: slope: expected above 1"),
-        ("slope = [1.5] ", "slope = [1.5]\ntail = 3 ", "[psf]: expected only the keys kind, within, core, slope, found tail"),
+        (
+            "slope = [1.5] ",
+            "slope = [1.5]\ntail = 3 ",
+            "[psf]: expected only the keys kind, within, core, slope, found tail",
+        ),
         ("area = [50, 300, 320, 250, 40]", "area = [50, 300]", "[area]: area: expected a list of 5 numbers"),
         (
             "area = [50, 300, 320, 250, 40]",
