@@ -18,7 +18,7 @@ from hifred.response.operator import Counts, Cube, LinearOperator, Shape
 # Energies transformed at once, and pixels of their padded images: a transform keeps some four such arrays in memory.
 ENERGIES_AT_ONCE, PIXELS_AT_ONCE = 64, 4_000_000
 # Kernels of a PSF field whose singular value is below this fraction of the first are left out.
-SMALL = 1e-7
+SMALL = 1e-6
 
 
 class VaryingConvolution(LinearOperator):
@@ -257,7 +257,7 @@ def node_of(position: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
 def separate(psf: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Write a field of kernels, one per sky pixel, as weighted sums of few: `psf[p] = sum_j m_j[p] K_j`.
 
-    The fewest, by singular values (Lauer 2002, Proc. SPIE 4847, 167, does so for PSFs of mosaics); those below 1e-7 of
+    The fewest, by singular values (Lauer 2002, Proc. SPIE 4847, 167, does so for PSFs of mosaics); those below 1e-6 of
     the first are left out. Their number, and with it the cost, is small where kernels change smoothly.
 
     Parameters
