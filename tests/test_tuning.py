@@ -5,7 +5,7 @@ import pytest
 
 import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
-from hifred.tuning import Tuning, held_out, thin, tune
+from hifred.tuning import Tuning, held_out, settle, thin, tune
 
 SHAPE = (12, 9, 9)
 
@@ -89,7 +89,23 @@ def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
     best = curve["iterations"][curve["strengths"].index(curve["strength"])]
     assert fused.status == "tuned"
     assert fused.history[-1].iteration == best
-    assert len(curve["strengths"]) == 3
+    assert [setting["name"] for setting in curve["settings"]] == ["light_strength"]
+
+
+def test_settings_that_are_not_given_are_chosen(data):
+    grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(13), SHAPE[1:])
+    moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
+    prior, choices = settle(moving, hifred.priors.DopplerSheets(templates=2, sheets=1))
+    light, speed = choices
+    assert (light.name, light.chosen, speed.name, speed.chosen) == (
+        "light_strength", prior.light_strength, "vmax", prior.vmax,
+    )  # fmt: skip
+    assert speed.values == (0.0, 600.0, 1800.0, 5400.0)
+    assert prior.vmax == speed.values[int(np.argmin(speed.deviances))]
+    assert settle(moving, prior) == (prior, ())
+    still, choices = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1))
+    assert len(choices) == 1
+    assert still.vmax == 0, "without energies nothing moves"
 
 
 @pytest.mark.parametrize("prior", [Unregularized(), LowRankSobolev(strength=0.0)])
@@ -105,7 +121,9 @@ def test_a_strength_may_be_a_number(data):
         hifred.fuse(data, Starlet2D1D(), strength="much", progress=False)
 
 
-def test_parts_of_photons_cannot_be_split():
-    dataset = hifred.Dataset(np.full((2, 3, 3), 1.5), hifred.Response.from_kernels((2, 3, 3)), name="half")
-    with pytest.raises(ValueError, match="half: counts: expected whole numbers"):
-        thin(dataset, 0.5, np.random.default_rng(0))
+def test_counts_of_a_model_are_rounded_at_random_before_they_are_split():
+    dataset = hifred.Dataset(np.full((2, 50, 50), 0.4), hifred.Response.from_kernels((2, 50, 50)), name="model")
+    part, rest = thin(dataset, 0.85, np.random.default_rng(1))
+    total = part.counts + rest
+    assert set(np.unique(total)) == {0, 1}
+    assert total.mean() == pytest.approx(0.4, abs=0.03)

@@ -1,6 +1,7 @@
 """From data sets and a sky model of moving gases to a problem, and from its solution to parts for people."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +15,15 @@ from hifred.priors.doppler_sheets import DopplerSheets, start_factors
 from hifred.priors.doppler_shift import TemplateGrid, template_grid
 from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
-from hifred.solvers.factors import FactorProblem, Factors, FactorTerm
+from hifred.solvers.driver import Stopping, minimise
+from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
 
 # The mean spectrum that templates start from is smoothed by this, in bins.
 SMOOTH = 2.0
+# Light is compared between pixels no farther apart than this.
+NEAREST = 1.5
+# Steps of the fit of a single spectrum, and the least light of a pixel over the mean.
+ONE_SPECTRUM, LEAST = 60, 1e-6
 
 
 def templates_of(prior: DopplerSheets, grid: CubeGrid | None, energies: int, dtype) -> TemplateGrid:
@@ -28,14 +34,14 @@ def templates_of(prior: DopplerSheets, grid: CubeGrid | None, energies: int, dty
     ValueError
         If gas may move but the cube has no energies.
     """
-    if grid is None and prior.vmax > 0:
+    if grid is None and prior.speed > 0:
         raise ValueError(
             "DopplerSheets: expected data sets with a grid, whose energies say what a velocity is, found none; give "
             "them one, or vmax=0"
         )
     # Without energies nothing moves: any will do.
     edges = energies + np.arange(energies + 1.0) if grid is None else grid.energy_edges
-    return template_grid(edges, prior.vmax, prior.step, prior.width, dtype)
+    return template_grid(edges, prior.speed, prior.step, prior.width, dtype)
 
 
 def factor_problem(
@@ -47,8 +53,13 @@ def factor_problem(
 ) -> tuple[FactorProblem, TemplateGrid]:
     """The problem of a factorised cube.
 
+    Where there are several components, it starts from the best single spectrum times an image, with the penalty on
+    light: profiles are relative to that image.
+
     Pixels are tied where the spectra of the sharpest camera whose pixels are those of the sky agree; evenly without.
     """
+    if (prior.templates, prior.sheets, prior.speed) != (1, 1, 0):
+        start = _one_spectrum(datasets, terms, start, prior, grid)
     dtype = start.image.dtype
     energies, *sky = datasets[0].response.in_shape
     templates = templates_of(prior, grid, energies, dtype)
@@ -62,19 +73,42 @@ def factor_problem(
         prior, spectrum, templates.energies, centres, np.asarray(start.image, dtype=float), templates.velocities
     )
     components = templates.velocities.size * prior.templates
+    if prior.light_strength is None:
+        raise ValueError(
+            "light_strength: expected a number, found None; `hifred.tuning.settle` chooses one from the data"
+        )
 
-    def smoothness(space: float, along: float) -> RelativeSmoothness:
+    def smoothness(weights: np.ndarray, space: float, along: float) -> RelativeSmoothness:
         return RelativeSmoothness(*(jnp.asarray(value, dtype) for value in (weights, space, along)))
 
     problem = FactorProblem(
         tuple(FactorTerm.of(dataset, components) for dataset in datasets),
         templates.shift,
         start.image,
-        smoothness(prior.strength, 2 * prior.strength),
-        smoothness(3 * prior.strength, 0.0),
+        jnp.asarray(_counts_per_photon(terms, start), dtype),
+        smoothness(weights, prior.strength, 2 * prior.strength),
+        smoothness(weights, 3 * prior.strength, 0.0),
+        smoothness(even_weights(sky_shape, NEAREST), prior.light_strength, 0.0),
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
     )
     return problem, templates
+
+
+def _one_spectrum(datasets, terms, start: RankOne, prior: DopplerSheets, grid: CubeGrid | None) -> RankOne:
+    """One spectrum times one image, with the penalty on light."""
+    one = DopplerSheets(0.0, prior.light_strength, templates=1, sheets=1, vmax=0.0)
+    problem, _ = factor_problem(datasets, terms, start, one, grid)
+    solution = minimise(FactorEM(), problem, Stopping(ONE_SPECTRUM, 0.0, at_noise=False))
+    factors = cast(FactorState, solution.state).factors
+    image = factors.profiles[0, 0]
+    return RankOne(problem.spectra(factors)[:, 0], jnp.maximum(image, LEAST * image.mean()))
+
+
+def _counts_per_photon(terms: Sequence[PoissonTerm], start: RankOne) -> float:
+    """Mean over the photons of a sky of the counts that each makes, all instruments together."""
+    cube = start.cube
+    made = sum(float((cube * term.sensitivity()).sum()) for term in terms)
+    return made / float(cube.sum())
 
 
 def parts_of(factors: Factors, templates: TemplateGrid) -> Parts:

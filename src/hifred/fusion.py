@@ -25,7 +25,7 @@ from hifred.solvers import (
     minimise,
     solution_cube,
 )
-from hifred.tuning import Tuning, tune
+from hifred.tuning import settle, tune
 
 DEFAULT_PRIOR = LowRankSobolev()
 AUTO = "auto"
@@ -89,9 +89,7 @@ def fuse(
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
-    prior, tuning = _with_strength(datasets, prior, strength, max_iterations, tolerance)
-    if tuning is not None and isinstance(prior, DopplerSheets):
-        stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=True)
+    prior, stopping, tuning = _tuned(datasets, prior, strength, stopping)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
     solver, problem = assemble(datasets, prior)
@@ -105,28 +103,36 @@ def fuse(
         parts = parts_of(solution.state.factors, templates)
     return FusedCube(
         values, solution.status.word, solution.status.sentence, _table(solution.history), grid,
-        _provenance(datasets, prior, stopping, mark) | ({} if tuning is None else {"tuning": tuning.to_json()}), parts,
+        _provenance(datasets, prior, stopping, mark) | ({"tuning": tuning} if tuning else {}), parts,
     )  # fmt: skip
 
 
-def _with_strength(
-    datasets: Sequence[Dataset], prior: Prior, strength: float | str | None, max_iterations: int, tolerance: float
-) -> tuple[Prior, Tuning | None]:
-    """The prior with the strength asked for; for "auto" also how it was found."""
-    if strength is None:
-        return prior, None
-    if not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
-        raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
-    if strength != AUTO:
-        return replace(prior, strength=number("strength", strength)), None
-    tuning = tune(datasets, prior, max_iterations, tolerance)
-    if tuning.at_edge is not None:
-        warnings.warn(
-            f"strength: the best one, {tuning.strength:.3g}, is the {tuning.at_edge} of those that were tried "
-            f"({tuning.strengths[0]:.3g} to {tuning.strengths[-1]:.3g}); a better one may lie beyond",
-            stacklevel=3,
-        )
-    return replace(prior, strength=tuning.strength), tuning
+def _tuned(
+    datasets: Sequence[Dataset], prior: Prior, strength: float | str | None, stopping: Stopping
+) -> tuple[Prior, Stopping, dict]:
+    """The prior with all its settings, when to stop, and how both were found (empty where nothing was chosen)."""
+    found = {}
+    if strength is not None:
+        if not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
+            raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
+        if strength != AUTO:
+            prior = replace(prior, strength=number("strength", strength))
+    if isinstance(prior, DopplerSheets) and not prior.settled:
+        prior, choices = settle(datasets, prior)
+        found["settings"] = [choice.to_json() for choice in choices]
+    if strength == AUTO:
+        tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance)
+        if tuning.at_edge is not None:
+            warnings.warn(
+                f"strength: the best one, {tuning.strength:.3g}, is the {tuning.at_edge} of those that were tried "
+                f"({tuning.strengths[0]:.3g} to {tuning.strengths[-1]:.3g}); a better one may lie beyond",
+                stacklevel=3,
+            )
+        found |= tuning.to_json()
+        prior = replace(prior, strength=tuning.strength)
+        if isinstance(prior, DopplerSheets):
+            stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=True)
+    return prior, stopping, found
 
 
 def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:

@@ -1,11 +1,13 @@
-"""The strength of a prior from the data alone: fit a part of the photons, ask the rest."""
+"""Settings of a prior from the data alone: fit a part of the photons, ask the rest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from hifred.assembly import assemble
+from hifred.assembly import assemble, require_one_grid
 from hifred.data.dataset import Dataset
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
@@ -13,12 +15,47 @@ from hifred.priors import DopplerSheets, Prior
 from hifred.solvers import FactorProblem, Stopping, minimise, solution_cube
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them.
-FACTOR, MOST = 3.0, 7
+FACTOR, MOST = 3.0, 6
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
-# A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest, and so
-# many strengths are tried, which with the last fit makes four.
-PATIENCE, FEW = 20, 3
+# A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest. Its
+# strengths are told apart after so few steps; the best one goes on to its end.
+PATIENCE, TRIAL = 20, 40
+# Largest speeds that are tried, km/s, each with a fit of so many steps: enough to tell them apart.
+SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 25
+# Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for it, which takes a
+# moment: so many of them, and steps each.
+LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 100
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting, and how well fits of a part of the photons with each of its values foretell the rest.
+
+    Attributes
+    ----------
+    name : str
+        Field of the prior.
+    values, deviances : tuples of float
+        What was tried, increasing, and the held-out C-stat of each.
+    chosen : float
+        The value with the smallest.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    deviances: tuple[float, ...]
+    chosen: float
+
+    @classmethod
+    def of(cls, name: str, found: dict[float, float]) -> "Choice":
+        """From deviances by value."""
+        order = sorted(found)
+        return cls(name, tuple(order), tuple(found[value] for value in order), min(order, key=found.__getitem__))
+
+    def to_json(self) -> dict:
+        """As plain lists and numbers, for a file."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -32,7 +69,7 @@ class Tuning:
     deviances : tuple of float
         Held-out C-stat of each: twice the Poisson deviance of the photons that were not fitted, all data sets together.
     iterations : tuple of int
-        Iterations of each fit; of a factorisation those after which the rest was foretold best.
+        Iterations of each fit; of a factorisation with the best strength, those after which the rest was foretold best.
     strength : float
         The one with the smallest deviance.
     fraction : float
@@ -73,7 +110,8 @@ def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[D
     Parameters
     ----------
     dataset : Dataset
-        Counts must be whole numbers.
+        Counts that are no whole numbers (of a model, not of photons) are first rounded up or down at random, so that
+        their mean stays.
     fraction : float
         Between 0 and 1.
     rng : numpy.random.Generator
@@ -85,16 +123,12 @@ def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[D
         With `fraction` of the background; its response is the whole one, so that a fit gives `fraction` of the sky.
     rest : array of shape (channel, y, x)
         The other counts.
-
-    Raises
-    ------
-    ValueError
-        If counts are not whole numbers.
     """
     counts = np.asarray(dataset.counts, dtype=float)
-    whole = np.rint(counts).astype(np.int64)
+    whole = np.floor(counts)
     if not np.array_equal(whole, counts):
-        raise ValueError(f"{dataset.name}: counts: expected whole numbers of photons to split, found others")
+        whole += rng.random(counts.shape) < counts - whole
+    whole = whole.astype(np.int64)
     part = rng.binomial(whole, fraction)
     fitted = Dataset(
         part, dataset.response, dataset.background * fraction, dataset.mask, dataset.name, dataset.grid,
@@ -131,15 +165,15 @@ def tune(
     """Choose the strength of a prior by count thinning.
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, in the direction in which the
-    held-out C-stat falls, until it rises. Of a factorisation, the number of iterations is chosen as well. No truth is
-    used.
+    held-out C-stat falls, until it rises. A factorisation is fitted in a few steps for that; then, with the best
+    strength, as far as the rest agrees, which gives the number of iterations. No truth is used.
 
     Parameters
     ----------
     datasets : sequence of Dataset
         The data.
     prior : Prior
-        With a `strength`.
+        With a `strength`; of `DopplerSheets`, with all settings (see `settle`).
     max_iterations, tolerance
         As for `hifred.fuse`; the tolerance is loosened threefold.
     fraction : float
@@ -162,52 +196,125 @@ def tune(
     first = getattr(prior, "strength", None)
     if first is None or not first > 0:
         raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
-    fraction = number("fraction", fraction)
-    if not 0 < fraction < 1:
-        raise ValueError(f"fraction: expected a number between 0 and 1, found {fraction}")
-    (seed,) = whole_numbers("seed", [seed])
-    rng = np.random.default_rng(seed)
-    parts, rests = zip(*(thin(dataset, fraction, rng) for dataset in datasets), strict=True)
+    split = _Split.of(datasets, fraction, seed)
     stopping = Stopping(max_iterations, LOOSER * (prior.tolerance if tolerance is None else tolerance), at_noise=False)
-    found: dict[float, tuple[float, int]] = {}
+    iterations: dict[float, int] = {}
+
+    factors = isinstance(prior, DopplerSheets)
+    short = replace(stopping, max_iterations=min(TRIAL, max_iterations)) if factors else stopping
 
     def attempt(strength: float) -> float:
-        found[strength] = _foretold(datasets, parts, rests, replace(prior, strength=strength), stopping, fraction)
+        deviance, iterations[strength] = split.foretold(replace(prior, strength=strength), short)
         if say is not None:
-            say(f"strength {strength:.3g}: held-out C-stat {found[strength][0]:.8g}, {found[strength][1]} iterations")
-        return found[strength][0]
+            say(f"strength {strength:.3g}: held-out C-stat {deviance:.8g}, {iterations[strength]} iterations")
+        return deviance
 
-    attempt(first)
-    lower = attempt(first / FACTOR) < found[first][0]
-    factor = 1 / FACTOR if lower else FACTOR
-    strength = first / FACTOR if lower else first
-    while len(found) < (FEW if isinstance(prior, DopplerSheets) else MOST):
-        following = strength * factor
-        if attempt(following) >= found[strength][0]:
-            break
-        strength = following
-    order = sorted(found)
-    best = min(order, key=lambda s: found[s][0])
+    curve = Choice.of("strength", _walk(first, attempt, MOST))
+    if factors and max_iterations > TRIAL:
+        _, iterations[curve.chosen] = split.foretold(replace(prior, strength=curve.chosen), stopping)
     return Tuning(
-        tuple(order), tuple(found[s][0] for s in order), tuple(found[s][1] for s in order), best, fraction, seed
+        curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, fraction, seed
     )
 
 
-def _foretold(
-    datasets: Sequence[Dataset], parts: Sequence[Dataset], rests: Sequence, prior: Prior, stopping: Stopping,
-    fraction: float,
-) -> tuple[float, int]:  # fmt: skip
-    """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way."""
-    solver, problem = assemble(parts, prior)
-    if not isinstance(problem, FactorProblem):
-        solution = minimise(solver, problem, stopping)
-        models = [part.predict(solution_cube(solver, problem, solution)) for part in parts]
-        return held_out(datasets, models, rests, fraction), solution.history[-1].iteration
-    course: list[float] = []
+def settle(
+    datasets: Sequence[Dataset], prior: DopplerSheets, *, fraction: float = 0.85, seed: int = 0,
+    say: Callable[[str], object] | None = None,
+) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
+    """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    def enough(state) -> bool:
-        course.append(held_out(datasets, [np.asarray(model) for model in state.models], rests, fraction))
-        return len(course) - int(np.argmin(course)) > PATIENCE
+    `light_strength` first, with one spectrum for the whole sky; then `vmax`, with short fits.
 
-    minimise(solver, problem, stopping, enough=enough)
-    return min(course), int(np.argmin(course)) + 1
+    Parameters
+    ----------
+    datasets, fraction, seed, say
+        As for `tune`.
+    prior : DopplerSheets
+        Settings that are not None stay.
+
+    Returns
+    -------
+    prior : DopplerSheets
+        With all settings.
+    choices : tuple of Choice
+        How they were found.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is not between 0 and 1.
+    """
+    choices = []
+    split = _Split.of(datasets, fraction, seed)
+
+    def attempt(name: str, like: DopplerSheets, steps: int, value: float) -> float:
+        deviance, _ = split.foretold(replace(like, **{name: value}), Stopping(steps, 0.0, at_noise=False))
+        if say is not None:
+            say(f"{name} {value:.3g}: held-out C-stat {deviance:.8g}")
+        return deviance
+
+    if prior.light_strength is None:
+        one = DopplerSheets(strength=0.0, templates=1, sheets=1, vmax=0.0)
+        found = _walk(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS), LIGHT_MOST)
+        choices.append(Choice.of("light_strength", found))
+        prior = replace(prior, light_strength=choices[-1].chosen)
+    if prior.vmax is None and require_one_grid(datasets) is None:
+        prior = replace(prior, vmax=0.0)
+    if prior.vmax is None:
+        found = {speed: attempt("vmax", prior, SCREENING, speed) for speed in SPEEDS}
+        choices.append(Choice.of("vmax", found))
+        prior = replace(prior, vmax=choices[-1].chosen)
+    return prior, tuple(choices)
+
+
+def _walk(first: float, attempt: Callable[[float], float], most: int) -> dict[float, float]:
+    """Deviances by value, from the first one on in steps of 3, downhill until they rise."""
+    found = {first: attempt(first)}
+    found[first / FACTOR] = attempt(first / FACTOR)
+    lower = found[first / FACTOR] < found[first]
+    factor = 1 / FACTOR if lower else FACTOR
+    value = first / FACTOR if lower else first
+    while len(found) < most:
+        following = value * factor
+        found[following] = attempt(following)
+        if found[following] >= found[value]:
+            break
+        value = following
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """Data sets split at random: `parts` to be fitted, `rests` to be foretold."""
+
+    datasets: tuple[Dataset, ...]
+    parts: tuple[Dataset, ...]
+    rests: tuple[Any, ...]
+    fraction: float
+
+    @classmethod
+    def of(cls, datasets: Sequence[Dataset], fraction: float, seed: int) -> "_Split":
+        fraction = number("fraction", fraction)
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction: expected a number between 0 and 1, found {fraction}")
+        (seed,) = whole_numbers("seed", [seed])
+        rng = np.random.default_rng(seed)
+        parts, rests = zip(*(thin(dataset, fraction, rng) for dataset in datasets), strict=True)
+        return cls(tuple(datasets), parts, rests, fraction)
+
+    def foretold(self, prior: Prior, stopping: Stopping) -> tuple[float, int]:
+        """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way."""
+        solver, problem = assemble(self.parts, prior)
+        if not isinstance(problem, FactorProblem):
+            solution = minimise(solver, problem, stopping)
+            models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]
+            return held_out(self.datasets, models, self.rests, self.fraction), solution.history[-1].iteration
+        course: list[float] = []
+
+        def enough(state) -> bool:
+            models = [np.asarray(model) for model in state.models]
+            course.append(held_out(self.datasets, models, self.rests, self.fraction))
+            return len(course) - int(np.argmin(course)) > PATIENCE
+
+        minimise(solver, problem, stopping, enough=enough)
+        return min(course), int(np.argmin(course)) + 1

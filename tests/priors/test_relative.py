@@ -63,8 +63,9 @@ def test_root_is_the_minimiser_of_its_surrogate(penalty):
     rng = np.random.default_rng(4)
     old, over, under = (jnp.asarray(rng.random(SHAPE) + 0.1) for _ in range(3))
     scale = jnp.asarray(rng.random(SHAPE[2:]) + 0.5)
-    new = np.asarray(root(old, over, under, penalty, scale))
-    gradient, curvature = (np.asarray(part) for part in penalty.slopes(old / scale))
+    slopes = penalty.slopes(old / scale)
+    new = np.asarray(root(old, over, under, (slopes[0] / scale, slopes[1] / scale**2)))
+    gradient, curvature = (np.asarray(part) for part in slopes)
     for place in [(0, 0, 0, 0), (1, 2, 4, 5), (0, 1, 2, 3)]:
         o, n, d = (float(np.asarray(array)[place]) for array in (old, over, under))
         at = float(np.asarray(scale)[place[2:]])

@@ -10,9 +10,9 @@ from hifred.priors.prior import Prior, require_whole, strength_of
 STEPS = 10
 
 
-def _speed(name: str, default: float | None = None):
-    """Field for a speed in km/s, kept as a float or None."""
-    return eqx.field(default=default, converter=lambda value: None if value is None else number(name, value))
+def _optional(name: str):
+    """Field for a number, kept as a float, or None."""
+    return eqx.field(default=None, converter=lambda value: None if value is None else number(name, value))
 
 
 class DopplerSheets(Prior):
@@ -27,6 +27,8 @@ class DopplerSheets(Prior):
     ----------
     strength : float
         Weight of the penalties, in log likelihood.
+    light_strength : float
+        Weight of relative differences of the light of neighbouring pixels, in counts.
     templates : int
         Number of gases.
     sheets : int
@@ -42,18 +44,21 @@ class DopplerSheets(Prior):
     """
 
     strength: float = strength_of(1.5)
+    light_strength: float | None = _optional("light_strength")
     templates: int = 10
     sheets: int = 3
-    vmax: float = _speed("vmax", 5000.0)
-    velocity_step: float | None = _speed("velocity_step")
-    smoothing: float | None = _speed("smoothing")
+    vmax: float | None = _optional("vmax")
+    velocity_step: float | None = _optional("velocity_step")
+    smoothing: float | None = _optional("smoothing")
     seed: int = 0
 
     def __check_init__(self):
         require_whole("templates", self.templates, 1)
         require_whole("sheets", self.sheets, 1)
         require_whole("seed", self.seed, 0)
-        if not 0 <= self.vmax < 1e5:
+        if self.light_strength is not None and not 0 <= self.light_strength < float("inf"):
+            raise ValueError(f"light_strength: expected a finite number of at least 0, found {self.light_strength}")
+        if self.vmax is not None and not 0 <= self.vmax < 1e5:
             raise ValueError(f"vmax: expected a speed of 0 to 100000 km/s, found {self.vmax}")
         for name in ("velocity_step", "smoothing"):
             value = getattr(self, name)
@@ -66,14 +71,32 @@ class DopplerSheets(Prior):
         return 2e-5
 
     @property
+    def settled(self) -> bool:
+        """Whether no setting is left to be chosen from the data."""
+        return self.vmax is not None and self.light_strength is not None
+
+    @property
+    def speed(self) -> float:
+        """Largest speed, km/s.
+
+        Raises
+        ------
+        ValueError
+            If it is still to be chosen.
+        """
+        if self.vmax is None:
+            raise ValueError("vmax: expected a speed, found None; `hifred.tuning.settle` chooses one from the data")
+        return self.vmax
+
+    @property
     def step(self) -> float:
         """Distance of the velocities, km/s."""
-        return self.velocity_step or max(self.vmax / STEPS, 1.0)
+        return self.velocity_step or max(self.speed / STEPS, 1.0)
 
     @property
     def width(self) -> float:
         """Smoothing of the templates, km/s."""
-        return self.smoothing if self.smoothing is not None else (0.5 * self.step if self.vmax > 0 else 0.0)
+        return self.smoothing if self.smoothing is not None else (0.5 * self.step if self.speed > 0 else 0.0)
 
 
 def start_factors(
@@ -97,8 +120,8 @@ def start_factors(
     curves = [np.interp(np.log(rest), knots, rng.normal(size=12)) for _ in range(prior.templates)]
     templates = base[:, None] * np.exp(np.stack(curves, axis=1))
     v = velocities
-    centres = np.linspace(-0.6, 0.6, prior.sheets) * prior.vmax if prior.sheets > 1 else np.zeros(1)
-    width = 0.35 * max(prior.vmax, 1.0)
+    centres = np.linspace(-0.6, 0.6, prior.sheets) * prior.speed if prior.sheets > 1 else np.zeros(1)
+    width = 0.35 * max(prior.speed, 1.0)
     profiles = np.exp(-0.5 * ((v - centres[:, None]) / width) ** 2)
     profiles = (profiles / profiles.sum())[:, :, None, None] * image
     mixture = rng.uniform(0.8, 1.2, (prior.sheets, prior.templates, 1, 1)) * np.ones(image.shape)

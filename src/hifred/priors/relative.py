@@ -81,13 +81,14 @@ def _slopes(a: Array, b: Array) -> tuple[tuple[Array, Array], tuple[Array, Array
     return by_a, by_b
 
 
-def even_weights(sky_shape: tuple[int, int]) -> np.ndarray:
-    """One over the distance of each pair of neighbours, zero beyond the edge; shape (offset, y, x)."""
+def even_weights(sky_shape: tuple[int, int], farthest: float = np.inf) -> np.ndarray:
+    """One over the distance of each pair of neighbours, zero beyond the edge or farther apart; (offset, y, x)."""
     ny, nx = sky_shape
     out = np.zeros((len(OFFSETS), ny, nx))
     for number, (dy, dx) in enumerate(OFFSETS):
         here, _ = _pair(sky_shape, dy, dx)
-        out[number][here] = 1 / np.hypot(dy, dx)
+        distance = np.hypot(dy, dx)
+        out[number][here] = 1 / distance if distance <= farthest else 0
     return out
 
 

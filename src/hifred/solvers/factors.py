@@ -24,7 +24,10 @@ MOMENTUM = 0.95
 TINY = 1e-30
 # Factors are kept above this fraction of their mean: what is zero would stay zero.
 LEAST = 1e-9
+# The curvature of the penalty on light holds where light changes little: a bound for steps that change it by half.
+SAFE = 2.0
 
+Profiles = Float[Array, "sheet velocity y x"]
 Spectra = Float[Array, "energy component"]
 Maps = Float[Array, "component y x"]
 
@@ -47,6 +50,8 @@ class FactorTerm(eqx.Module):
         `M_t'` of the detector pixels that are used.
     fold_first : bool
         Whether channels are blurred, not components.
+    whole : bool
+        Whether whole channels and whole pixels are used; otherwise ones are projected back like ratios.
     """
 
     data: PoissonTerm
@@ -56,23 +61,14 @@ class FactorTerm(eqx.Module):
     energies: tuple[Float[Array, " energy"], ...]
     sky: tuple[Float[Array, "y x"], ...]
     fold_first: bool = eqx.field(static=True)
+    whole: bool = eqx.field(static=True)
 
     @classmethod
     def of(cls, dataset: Dataset, components: int) -> "FactorTerm":
-        """The term of a data set.
-
-        Raises
-        ------
-        ValueError
-            If its mask is not a choice of channels times a choice of pixels.
-        """
+        """The term of a data set."""
         dtype = dataset.response.dtype
         channels, pixels = np.any(dataset.mask, axis=(1, 2)), np.any(dataset.mask, axis=0)
-        if not np.array_equal(dataset.mask, channels[:, None, None] & pixels):
-            raise ValueError(
-                f"{dataset.name}: mask: expected for this prior whole channels and whole pixels to be left out, "
-                "found single bins"
-            )
+        whole = np.array_equal(dataset.mask, channels[:, None, None] & pixels)
         products = dataset.response.recipe.products(dtype)
         used = jnp.asarray(pixels[None], dtype)
         one = [part.sky(1) for part in products]
@@ -86,6 +82,7 @@ class FactorTerm(eqx.Module):
             tuple(jnp.asarray(part.spectral.T @ channels.astype(float), dtype) for part in products),
             tuple(jnp.maximum(blur.rmv(used)[0], 0) for blur in one),
             fold_first,
+            whole,
         )
 
     def fold(self, spectra: Spectra) -> tuple[Array, ...]:
@@ -104,6 +101,11 @@ class FactorTerm(eqx.Module):
         """`n / mu` in the bins that are used."""
         return jnp.where(self.data.mask, ratio(model, self.data.counts), 0)
 
+    @property
+    def _ones(self) -> Counts:
+        """One in the bins that are used."""
+        return self.data.mask.astype(self.channels.dtype)
+
     def to_maps(self, folded: Sequence[Array], ratios: Counts) -> Maps:
         """`sum_t M_t' (S_t V)' ratios`."""
         if self.fold_first:
@@ -114,6 +116,8 @@ class FactorTerm(eqx.Module):
 
     def map_sensitivity(self, folded: Sequence[Array]) -> Maps:
         """The same of ones."""
+        if not self.whole:
+            return self.to_maps(folded, self._ones)
         weights = [self.channels @ a for a in folded]
         return reduce(add, [w[:, None, None] * sky for w, sky in zip(weights, self.sky, strict=True)])
 
@@ -128,6 +132,8 @@ class FactorTerm(eqx.Module):
 
     def spectrum_sensitivity(self, maps: Maps) -> Spectra:
         """The same of ones."""
+        if not self.whole:
+            return self.to_spectra(maps, self._ones)
         weights = [jnp.einsum("yx,ryx->r", sky, maps) for sky in self.sky]
         return reduce(add, [e[:, None] * w for e, w in zip(self.energies, weights, strict=True)])
 
@@ -167,8 +173,10 @@ class FactorProblem(eqx.Module):
         From templates to spectra.
     image : array of shape (y, x)
         Light of each pixel, to which profiles are relative.
-    profile_penalty, mixture_penalty : RelativeSmoothness
-        Of profiles (space and velocity) and mixture (space).
+    unit : array of shape ()
+        Counts for each photon of the sky, in the mean: light is penalised in counts.
+    profile_penalty, mixture_penalty, light_penalty : RelativeSmoothness
+        Of profiles (space and velocity), mixture (space) and the light of each pixel, `sum_sj f` (space).
     start : Factors
         Where to start.
     """
@@ -176,8 +184,10 @@ class FactorProblem(eqx.Module):
     data: tuple[FactorTerm, ...]
     shift: DopplerShift
     image: Float[Array, "y x"]
+    unit: Float[Array, ""]
     profile_penalty: RelativeSmoothness
     mixture_penalty: RelativeSmoothness
+    light_penalty: RelativeSmoothness
     start: Factors
 
     @property
@@ -196,8 +206,35 @@ class FactorProblem(eqx.Module):
         return tuple(term.predict(term.fold(spectra), maps) for term in self.data)
 
     def penalty(self, factors: Factors) -> Float[Array, ""]:
-        """Of profiles and mixture."""
-        return self.profile_penalty.value(factors.profiles / self.image) + self.mixture_penalty.value(factors.mixture)
+        """Of profiles, mixture and light."""
+        light = self.unit * factors.profiles.sum((0, 1), keepdims=True)
+        return (
+            self.profile_penalty.value(factors.profiles / self.image)
+            + self.mixture_penalty.value(factors.mixture)
+            + self.light_penalty.value(light)
+        )
+
+    def profile_slopes(self, factors: Factors) -> tuple[Array, Array]:
+        """Gradient and curvature of the penalties by profiles, where mixtures sum to 1."""
+        gradient, curvature = self.profile_penalty.slopes(factors.profiles / self.image)
+        slope, bend = self._light_slopes(factors)
+        return gradient / self.image + slope, curvature / self.image**2 + bend / jnp.maximum(factors.profiles, TINY)
+
+    def mixture_slopes(self, factors: Factors) -> tuple[Array, Array]:
+        """The same by mixtures: of light, they are what their sheets shine."""
+        gradient, curvature = self.mixture_penalty.slopes(factors.mixture)
+        slope, bend = self._light_slopes(factors)
+        shine = factors.profiles.sum(1, keepdims=True)
+        return gradient + shine * slope, curvature + shine * bend / jnp.maximum(factors.mixture, TINY)
+
+    def _light_slopes(self, factors: Factors) -> tuple[Array, Array]:
+        """Gradient by light, and curvature times light, to be divided by each part of it.
+
+        A change of the light `F = sum_i f_i` is spread over its parts by `(sum_i d_i)^2 <= sum_i F / f_i d_i^2`.
+        """
+        light = self.unit * factors.profiles.sum((0, 1), keepdims=True)
+        slope, bend = self.light_penalty.slopes(light)
+        return self.unit * slope, SAFE * self.unit * bend * light
 
 
 class FactorState(State):
@@ -265,7 +302,7 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         over, under = back(state.models), sensitivity
         profiles = root(
             now.profiles, jnp.einsum("jkyx,skyx->sjyx", over, now.mixture),
-            jnp.einsum("jkyx,skyx->sjyx", under, now.mixture), problem.profile_penalty, problem.image,
+            jnp.einsum("jkyx,skyx->sjyx", under, now.mixture), problem.profile_slopes(now),
         )  # fmt: skip
         moved = jnp.einsum("jkyx,skyx->sjyx", under, now.mixture) * (profiles - now.profiles) ** 2
         decrement = 0.5 * (moved / jnp.maximum(now.profiles, TINY)).sum((2, 3)).sum()
@@ -273,7 +310,7 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         over = back(predict(now))
         mixture = root(
             now.mixture, jnp.einsum("jkyx,sjyx->skyx", over, profiles),
-            jnp.einsum("jkyx,sjyx->skyx", under, profiles), problem.mixture_penalty, jnp.ones_like(problem.image),
+            jnp.einsum("jkyx,sjyx->skyx", under, profiles), problem.mixture_slopes(now),
         )  # fmt: skip
         now = Factors(now.templates, profiles, mixture)
         maps = now.maps
@@ -291,11 +328,10 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         return jnp.einsum("er,ryx->eyx", problem.spectra(state.factors), state.factors.maps)
 
 
-def root(old, over, under, penalty: RelativeSmoothness, scale):
-    """Minimiser of `under x - over old log x + phi(x / scale)` with `phi` replaced by its quadratic at `old`."""
-    gradient, curvature = penalty.slopes(old / scale)
-    q = curvature / scale**2
-    b = under + gradient / scale - q * old
+def root(old, over, under, slopes):
+    """Minimiser of `under x - over old log x + g x + (q / 2) (x - old)^2`; `slopes` are `g` and `q`."""
+    gradient, q = slopes
+    b = under + gradient - q * old
     c = over * old
     square = jnp.sqrt(b * b + 4 * q * c)
     return jnp.where(b > 0, 2 * c / (b + square + TINY), (square - b) / (2 * q + TINY))
