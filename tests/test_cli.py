@@ -15,7 +15,7 @@ from hifred import CubeGrid, Dataset, FusedCube, Response, cli
 from hifred.cli.choices import prior_named
 
 SHAPE = (24, 8, 9)
-PRIORS = ("low-rank-sobolev", "low-rank-starlet", "starlet-2d1d", "low-rank", "unregularized")
+PRIORS = ("doppler-sheets", "low-rank-sobolev", "low-rank-starlet", "starlet-2d1d", "denoiser", "low-rank", "unregularized")
 
 
 def observe(folder: Path, energies=(1.0, 2.0)) -> tuple[Path, Path]:
@@ -261,9 +261,9 @@ def test_data_on_other_grids_are_refused(good, refused, tmp_path):
         (["--prior", "unregularized", "--rank", "3"], ["--rank", "unregularized"]),
         (["--prior", "starlet-2d1d", "--rank", "3"], ["--rank", "starlet-2d1d"]),
         (["--prior", "low-rank", "--strength", "1"], ["--strength", "low-rank"]),
-        (["--rank", "0"], ["rank", "at least 1", "0"]),
-        (["--rank=-3"], ["rank", "at least 1", "-3"]),
-        (["--rank", "1000"], ["rank", "at most", "1000"]),
+        (["--prior", "low-rank", "--rank", "0"], ["rank", "at least 1", "0"]),
+        (["--prior", "low-rank", "--rank=-3"], ["rank", "at least 1", "-3"]),
+        (["--prior", "low-rank", "--rank", "1000"], ["rank", "at most", "1000"]),
         (["--strength=-1"], ["strength", "at least 0", "-1"]),
         (["--strength", "nan"], ["strength", "nan"]),
         (["--strength", "inf"], ["strength", "inf"]),

@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 from hifred import Dataset, FusedCube, cli, metrics
 
 FITS = ("truth.fits", "truth_maps.fits", "xmm.fits", "xrism.fits", "fused.fits")
-PICTURES = ("overview.png", "velocity.png", "residuals.png", "angles.png", "course.png")
+PICTURES = (
+    "overview.png", "velocity.png", "motion.png", "residuals.png", "angles.png", "course.png", "thinning.png",
+)  # fmt: skip
 
 
 def demonstrate(folder):
@@ -37,7 +39,7 @@ def test_its_files_can_be_read(shown):
     folder, _ = shown
     datasets = [Dataset.read(folder / f"{name}.fits") for name in ("xmm", "xrism")]
     cube = FusedCube.read(folder / "fused.fits")
-    assert cube.status == "converged"
+    assert cube.status == "tuned"
     assert [entry["file"] for entry in cube.provenance["inputs"]] == ["xmm.fits", "xrism.fits"]
     for dataset in datasets:
         mean, _ = dataset.expected_cstat(cube.values)

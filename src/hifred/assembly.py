@@ -10,11 +10,13 @@ from hifred.data.dataset import Dataset
 from hifred.factorisation import factor_problem
 from hifred.grid import CubeGrid
 from hifred.poisson import PoissonTerm
-from hifred.priors import CubePrior, DopplerSheets, Prior, SubspacePrior
+from hifred.priors import CubePrior, Denoiser, DopplerSheets, Prior, SubspacePrior
 from hifred.priors.rank_one import RankOne, rank_one
 from hifred.solvers import (
     EM,
     CubeProblem,
+    DenoisedEM,
+    DenoisedProblem,
     FactorEM,
     Newton,
     PenalizedProblem,
@@ -34,6 +36,8 @@ def assemble(datasets: Sequence[Dataset], prior: Prior) -> tuple[Solver, Problem
         return FactorEM(), factor_problem(datasets, terms, start, prior, require_one_grid(datasets))[0]
     if isinstance(prior, SubspacePrior):
         return Newton(), _subspace_problem(datasets, terms, start, prior)
+    if isinstance(prior, Denoiser):
+        return DenoisedEM(), _denoised_problem(datasets, terms, start, prior)
     if not isinstance(prior, CubePrior):
         raise ValueError(f"prior: expected an object of hifred.priors, found {type(prior).__name__}")
     penalty = prior.prepare(terms, start)
@@ -41,11 +45,25 @@ def assemble(datasets: Sequence[Dataset], prior: Prior) -> tuple[Solver, Problem
     return (EM(), data) if penalty is None else (PrimalDual(), PenalizedProblem(data, penalty))
 
 
+def _denoised_problem(
+    datasets: Sequence[Dataset], terms: list[PoissonTerm], start: RankOne, prior: Denoiser
+) -> DenoisedProblem:
+    """Data terms on the cube and the denoised maps of the spectra of the data set with the sharpest energies."""
+    sharpest = sharpest_of(datasets)
+    denoised = prior.prepare(terms, sharpest, datasets[sharpest].response, start)
+    return DenoisedProblem(CubeProblem.of(terms, start.cube), denoised, jnp.asarray(prior.tie, start.image.dtype))
+
+
+def sharpest_of(datasets: Sequence[Dataset]) -> int:
+    """Which data set has the sharpest energies."""
+    return min(range(len(datasets)), key=lambda k: datasets[k].response.energy_blur)
+
+
 def _subspace_problem(
     datasets: Sequence[Dataset], terms: Sequence[PoissonTerm], start: RankOne, prior: SubspacePrior
 ) -> SubspaceProblem:
     """Data terms on the maps of the principal spectra of the data set with the sharpest energies."""
-    sharpest = min(range(len(datasets)), key=lambda k: datasets[k].response.energy_blur)
+    sharpest = sharpest_of(datasets)
     basis = prior.basis(terms[sharpest], datasets[sharpest].response, start)
     # Maps of about 1, whatever the units of the cube: the squares of faint ones would leave the range of float32.
     unit = float(start.image.mean())

@@ -58,6 +58,9 @@ def factor_problem(
 
     Pixels are tied where the spectra of the sharpest camera whose pixels are those of the sky agree; evenly without.
     """
+    strength, light_strength = prior.strength, prior.light_strength
+    if strength is None or light_strength is None or prior.vmax is None:
+        raise ValueError(f"{prior.unsettled[0]}: expected a number, found None: `hifred.tuning` chooses it from data")
     if (prior.templates, prior.sheets, prior.speed) != (1, 1, 0):
         start = _one_spectrum(datasets, terms, start, prior, grid)
     dtype = start.image.dtype
@@ -73,10 +76,6 @@ def factor_problem(
         prior, spectrum, templates.energies, centres, np.asarray(start.image, dtype=float), templates.velocities
     )
     components = templates.velocities.size * prior.templates
-    if prior.light_strength is None:
-        raise ValueError(
-            "light_strength: expected a number, found None; `hifred.tuning.settle` chooses one from the data"
-        )
 
     def smoothness(weights: np.ndarray, space: float, along: float) -> RelativeSmoothness:
         return RelativeSmoothness(*(jnp.asarray(value, dtype) for value in (weights, space, along)))
@@ -86,9 +85,9 @@ def factor_problem(
         templates.shift,
         start.image,
         jnp.asarray(_counts_per_photon(terms, start), dtype),
-        smoothness(weights, prior.strength, 2 * prior.strength),
-        smoothness(weights, 3 * prior.strength, 0.0),
-        smoothness(even_weights(sky_shape, NEAREST), prior.light_strength, 0.0),
+        smoothness(weights, strength, 2 * strength),
+        smoothness(weights, 3 * strength, 0.0),
+        smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0),
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
     )
     return problem, templates

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import jax
@@ -15,8 +15,8 @@ from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
 from hifred.factorisation import parts_of, templates_of
 from hifred.grid import number
-from hifred.priors import CubePrior, DopplerSheets, LowRankSobolev, Prior
-from hifred.progress import ProgressBar
+from hifred.priors import CubePrior, DopplerSheets, Prior
+from hifred.progress import ProgressBar, tell
 from hifred.solvers import (
     Checkpoint,
     FactorState,
@@ -27,7 +27,7 @@ from hifred.solvers import (
 )
 from hifred.tuning import settle, tune
 
-DEFAULT_PRIOR = LowRankSobolev()
+DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
 
 
@@ -52,8 +52,8 @@ def fuse(
     datasets : sequence of Dataset
         Two or more data sets of the same sky, their responses on one grid (one data set works too: deconvolution).
     prior : Prior, optional
-        What is believed of the sky; by default `LowRankSobolev()`: weights that scale with the data, times a
-        constant strength (see there).
+        What is believed of the sky; by default `DopplerSheets()`, a few gases in moving sheets, all of whose settings
+        are chosen from the data.
     max_iterations : int
         Largest number of iterations.
     tolerance : float, optional
@@ -63,7 +63,7 @@ def fuse(
         Show a progress bar.
     strength : float or "auto", optional
         Strength of the prior, in place of its own; "auto" chooses it from the data alone (`hifred.tuning.tune`): the
-        curve is kept in the provenance.
+        curve is kept in the provenance. A `DopplerSheets` without a strength is tuned in any case.
     checkpoint : path, optional
         File to keep the state of the run in; a run that finds it there goes on from it and ends with the same cube.
     checkpoint_every : float
@@ -89,7 +89,9 @@ def fuse(
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
-    prior, stopping, tuning = _tuned(datasets, prior, strength, stopping)
+    if checkpoint is not None:
+        Checkpoint(checkpoint, "", checkpoint_every)  # what is wrong with it is said before any work
+    prior, stopping, tuning = _tuned(datasets, prior, strength, stopping, tell if progress else None)
     mark = fingerprint(datasets, prior)
     saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
     solver, problem = assemble(datasets, prior)
@@ -108,20 +110,26 @@ def fuse(
 
 
 def _tuned(
-    datasets: Sequence[Dataset], prior: Prior, strength: float | str | None, stopping: Stopping
+    datasets: Sequence[Dataset],
+    prior: Prior,
+    strength: float | str | None,
+    stopping: Stopping,
+    say: Callable[[str], object] | None,
 ) -> tuple[Prior, Stopping, dict]:
     """The prior with all its settings, when to stop, and how both were found (empty where nothing was chosen)."""
     found = {}
+    if strength is None and isinstance(prior, DopplerSheets) and prior.strength is None:
+        strength = AUTO
     if strength is not None:
         if not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
             raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
         if strength != AUTO:
             prior = replace(prior, strength=number("strength", strength))
-    if isinstance(prior, DopplerSheets) and not prior.settled:
-        prior, choices = settle(datasets, prior)
+    if isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",)):
+        prior, choices = settle(datasets, prior, stopping.max_iterations, say=say)
         found["settings"] = [choice.to_json() for choice in choices]
     if strength == AUTO:
-        tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance)
+        tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance, say=say)
         if tuning.at_edge is not None:
             warnings.warn(
                 f"strength: the best one, {tuning.strength:.3g}, is the {tuning.at_edge} of those that were tried "

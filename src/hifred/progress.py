@@ -16,6 +16,11 @@ from rich.progress import (
 from hifred.solvers import Record
 
 
+def tell(sentence: str) -> None:
+    """Say on standard error what is being done before there is a bar to show."""
+    Console(stderr=True, highlight=False).print(sentence, markup=False)
+
+
 class ProgressBar(AbstractContextManager):
     """Shows iterations, objective, C-stat of each data set and the time left, on standard error.
 

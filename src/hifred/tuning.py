@@ -21,6 +21,8 @@ LOOSER = 3.0
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest. Its
 # strengths are told apart after so few steps; the best one goes on to its end.
 PATIENCE, TRIAL = 20, 40
+# Where strengths of a factorisation start.
+START = 1.5
 # Largest speeds that are tried, km/s, each with a fit of so many steps: enough to tell them apart.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 25
 # Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for it, which takes a
@@ -173,7 +175,7 @@ def tune(
     datasets : sequence of Dataset
         The data.
     prior : Prior
-        With a `strength`; of `DopplerSheets`, with all settings (see `settle`).
+        With a `strength`; of `DopplerSheets`, with all other settings (see `settle`).
     max_iterations, tolerance
         As for `hifred.fuse`; the tolerance is loosened threefold.
     fraction : float
@@ -193,7 +195,7 @@ def tune(
     ValueError
         If the prior has no strength, it is 0, or the fraction is not between 0 and 1.
     """
-    first = getattr(prior, "strength", None)
+    first = START if isinstance(prior, DopplerSheets) and prior.strength is None else getattr(prior, "strength", None)
     if first is None or not first > 0:
         raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
     split = _Split.of(datasets, fraction, seed)
@@ -218,8 +220,8 @@ def tune(
 
 
 def settle(
-    datasets: Sequence[Dataset], prior: DopplerSheets, *, fraction: float = 0.85, seed: int = 0,
-    say: Callable[[str], object] | None = None,
+    datasets: Sequence[Dataset], prior: DopplerSheets, max_iterations: int = 200, *, fraction: float = 0.85,
+    seed: int = 0, say: Callable[[str], object] | None = None,
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
@@ -227,7 +229,7 @@ def settle(
 
     Parameters
     ----------
-    datasets, fraction, seed, say
+    datasets, max_iterations, fraction, seed, say
         As for `tune`.
     prior : DopplerSheets
         Settings that are not None stay.
@@ -248,7 +250,9 @@ def settle(
     split = _Split.of(datasets, fraction, seed)
 
     def attempt(name: str, like: DopplerSheets, steps: int, value: float) -> float:
-        deviance, _ = split.foretold(replace(like, **{name: value}), Stopping(steps, 0.0, at_noise=False))
+        deviance, _ = split.foretold(
+            replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False)
+        )
         if say is not None:
             say(f"{name} {value:.3g}: held-out C-stat {deviance:.8g}")
         return deviance
@@ -261,7 +265,8 @@ def settle(
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
     if prior.vmax is None:
-        found = {speed: attempt("vmax", prior, SCREENING, speed) for speed in SPEEDS}
+        like = prior if prior.strength is not None else replace(prior, strength=START)
+        found = {speed: attempt("vmax", like, SCREENING, speed) for speed in SPEEDS}
         choices.append(Choice.of("vmax", found))
         prior = replace(prior, vmax=choices[-1].chosen)
     return prior, tuple(choices)

@@ -6,6 +6,7 @@ import pytest
 
 from hifred import CubeGrid, Dataset, FusedCube, Response
 from hifred.metrics import LINES
+from hifred.parts import Parts
 
 SHAPE = (72, 9, 12)
 
@@ -25,7 +26,10 @@ def case():
         SHAPE, psf=np.exp(-0.5 * (offsets / 1.5) ** 2), lsf=np.exp(-0.5 * taps[17:24] ** 2), area=area, rebin=(1, 3, 3)
     )
 
-    def make(names=("camera", "calorimeter"), grid=grid, values=None, masks=(None, None, None), history=True):
+    def make(
+        names=("camera", "calorimeter"), grid=grid, values=None, masks=(None, None, None), history=True, parts=None,
+        tuning=None,
+    ):  # fmt: skip
         rng = np.random.default_rng(0)
         responses = [camera, calorimeter, camera]
         datasets = []
@@ -37,9 +41,21 @@ def case():
         rows = [(k, -100 + 50.0 * 0.5**k, 0.1 * k, (3000.0 / (k + 1),) * len(datasets)) for k in range(8)]
         table = np.array(rows if history else [], dtype=dtype).view(np.recarray)
         provenance = {"prior": "LowRank(rank=3)", "unit": "photon cm-2 s-1", "inputs": [{"name": n} for n in names]}
-        return FusedCube(cube, "converged", "It went well.", table, grid, provenance), datasets, truth
+        provenance |= {} if tuning is None else {"tuning": tuning}
+        return FusedCube(cube, "converged", "It went well.", table, grid, provenance, parts), datasets, truth
 
     return make
+
+
+@pytest.fixture(scope="session")
+def moving():
+    """Parts of one gas in two sheets of seven velocities, brightest in the middle; each row has a cut of its own."""
+    y, x = np.mgrid[-1 : 1 : SHAPE[1] * 1j, -1 : 1 : SHAPE[2] * 1j]
+    velocities = 300.0 * np.arange(-3, 4)
+    means = np.stack([600 * x, -200 * y])[:, None]
+    light = 1e-6 * np.exp(-3 * (x**2 + y**2))
+    profiles = light * np.exp(-0.5 * ((velocities[:, None, None] - means) / 250) ** 2)
+    return Parts(np.linspace(0.6, 0.7, 9), np.ones((9, 1)), velocities, profiles, np.ones((2, 1, *SHAPE[1:])))
 
 
 @pytest.fixture(scope="session")

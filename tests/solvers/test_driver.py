@@ -153,7 +153,7 @@ def test_stopping_out_of_range(options, message):
 
 def test_every_status_has_a_word_and_a_sentence():
     words = [status.word for status in Status]
-    assert words == ["converged", "noise_reached", "tuned", "max_iterations", "interrupted", "diverged"]
+    assert words == ["converged", "fixed_point", "noise_reached", "tuned", "max_iterations", "interrupted", "diverged"]
     assert all(status.sentence.endswith(".") for status in Status)
 
 

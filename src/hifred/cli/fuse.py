@@ -1,5 +1,6 @@
 """The verb `fuse`: data sets in, a cube out."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,12 @@ def fuse(
     output: Annotated[Path, typer.Option("--output", "-o", help="FITS file to write the fused cube to.")] = Path(
         "fused.fits"
     ),
-    prior: Annotated[str, typer.Option(help=f"One of {', '.join(PRIORS)}.")] = "low-rank-sobolev",
+    prior: Annotated[str, typer.Option(help=f"One of {', '.join(PRIORS)}.")] = "doppler-sheets",
     strength: Annotated[
         str | None,
-        typer.Option(help="Strength of the prior; `auto` finds it from the data alone, its own default if not given."),
+        typer.Option(
+            help="Strength of the prior; `auto` finds it from the data alone, as the default prior does anyway."
+        ),
     ] = None,
     rank: Annotated[
         int | None,
@@ -52,10 +55,14 @@ def fuse(
     _require_apart(datasets, output, checkpoint)
     require_writable(output, overwrite=overwrite)
     data = [Dataset.read(path) for path in datasets]
-    fused = run(
-        data, chosen, max_iterations, tolerance, progress=not quiet, strength=AUTO if strength == AUTO else None,
-        checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-    )  # fmt: skip
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        fused = run(
+            data, chosen, max_iterations, tolerance, progress=not quiet, strength=AUTO if strength == AUTO else None,
+            checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+        )  # fmt: skip
+    for warning in caught:
+        typer.echo(f"hifred: {warning.message}", err=True)
     for entry, path in zip(fused.provenance["inputs"], datasets, strict=True):
         entry["file"], entry["file_sha256"] = str(path), sha256(path)
     fused.write(output, overwrite=overwrite)

@@ -4,7 +4,7 @@ import equinox as eqx
 import numpy as np
 
 from hifred.grid import number
-from hifred.priors.prior import Prior, require_whole, strength_of
+from hifred.priors.prior import Prior, require_whole
 
 # Velocities a template is seen at, one way, where the step is not given: as many as METHOD's trials had.
 STEPS = 10
@@ -23,18 +23,20 @@ class DopplerSheets(Prior):
     All are learned from the data. Relative differences of `f` and `m` between neighbouring pixels (and velocities) are
     penalised, with `strength`, twice and three times it, where the camera's spectra of the two pixels are alike.
 
+    A setting that is None is chosen from the data, by count thinning, when `hifred.fuse` is called (`hifred.tuning`).
+
     Parameters
     ----------
-    strength : float
-        Weight of the penalties, in log likelihood.
-    light_strength : float
+    strength : float, optional
+        Weight of the penalties, in log likelihood. Where it is chosen, so is the number of iterations.
+    light_strength : float, optional
         Weight of relative differences of the light of neighbouring pixels, in counts.
     templates : int
         Number of gases.
     sheets : int
         Number of moving layers in each pixel.
-    vmax : float
-        Largest speed along the line of sight, km/s. 0 gives a plain factorisation.
+    vmax : float, optional
+        Largest speed along the line of sight, km/s. 0 gives a plain factorisation; so does a cube without energies.
     velocity_step : float, optional
         Distance of the velocities, km/s; by default a tenth of `vmax`.
     smoothing : float, optional
@@ -43,7 +45,7 @@ class DopplerSheets(Prior):
         Seed of the start.
     """
 
-    strength: float = strength_of(1.5)
+    strength: float | None = _optional("strength")
     light_strength: float | None = _optional("light_strength")
     templates: int = 10
     sheets: int = 3
@@ -71,22 +73,14 @@ class DopplerSheets(Prior):
         return 2e-5
 
     @property
-    def settled(self) -> bool:
-        """Whether no setting is left to be chosen from the data."""
-        return self.vmax is not None and self.light_strength is not None
+    def unsettled(self) -> tuple[str, ...]:
+        """Settings that are to be chosen from the data."""
+        return tuple(name for name in ("light_strength", "vmax", "strength") if getattr(self, name) is None)
 
     @property
     def speed(self) -> float:
-        """Largest speed, km/s.
-
-        Raises
-        ------
-        ValueError
-            If it is still to be chosen.
-        """
-        if self.vmax is None:
-            raise ValueError("vmax: expected a speed, found None; `hifred.tuning.settle` chooses one from the data")
-        return self.vmax
+        """Largest speed, km/s; 0 where it is to be chosen."""
+        return self.vmax or 0.0
 
     @property
     def step(self) -> float:

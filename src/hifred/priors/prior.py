@@ -44,7 +44,7 @@ class Prior(eqx.Module):
 
     def __check_init__(self):
         strength = getattr(self, "strength", 0.0)
-        if not 0 <= strength < float("inf"):
+        if strength is not None and not 0 <= strength < float("inf"):
             raise ValueError(f"strength: expected a finite number of at least 0, found {strength}")
 
 

@@ -81,7 +81,8 @@ def write_pictures(
     Returns
     -------
     list of Path
-        The files: overview, velocity (where the cube covers a line), residuals, angles, course.
+        The files: overview, velocity (where the cube covers a line), motion (where its prior is a factorisation with
+        moving gas), residuals, angles, course, thinning (where settings were chosen from the data).
 
     Raises
     ------

@@ -12,6 +12,8 @@ from hifred.poisson import expected_cstat
 from hifred.report.bands import Band, Line, continuum_band, find_line, line_band, telling_pixel
 from hifred.report.frame import Frame, frame_of
 from hifred.report.maps import Residual, angles_of, residual_of, velocity_of
+from hifred.report.motion import Motion, motion_of
+from hifred.report.thinning import Thinning, thinning_of
 from hifred.report.views import View, view_of_cube, view_of_dataset
 from hifred.simulate import Truth
 
@@ -74,6 +76,10 @@ class Content:
         Measures against the truth, where that is known.
     notes : tuple of str
         What the reader has to know besides.
+    motion : Motion or None
+        How the gas moves, where the cube is a factorised one.
+    thinning : Thinning or None
+        How the settings were chosen, where the data did.
     """
 
     title: str
@@ -91,6 +97,8 @@ class Content:
     agreements: tuple[Agreement, ...]
     scores: Scores | None = None
     notes: tuple[str, ...] = ()
+    motion: Motion | None = None
+    thinning: Thinning | None = None
 
 
 def gather(
@@ -114,7 +122,8 @@ def gather(
     Raises
     ------
     ValueError
-        If there is no data set, or data sets or truth do not have the shape of the cube, or the line is not covered.
+        If there is no data set, or data sets, truth or parts do not have the shape of the cube, or the line is not
+        covered.
     """
     datasets = tuple(datasets)
     if not datasets:
@@ -150,6 +159,8 @@ def gather(
         tuple(agreement_of(dataset, predicted) for dataset, predicted in pairs),
         None if true is None else score_of(fused.values, true, frame, found, datasets),
         tuple(notes),
+        motion_of(fused),
+        thinning_of(fused.provenance),
     )
 
 

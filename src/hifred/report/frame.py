@@ -124,6 +124,21 @@ class Frame:
             f"{abs(north):.{digits}f}″ {'south' if north < 0 else 'north'} of the centre"
         )
 
+    def row_words(self, row: int) -> str:
+        """A row of sky pixels in words."""
+        if self.grid is None:
+            return f"row y {row}"
+        size, digits = self.grid.pixel_size, 1 if self.grid.pixel_size < 1 else 0
+        up = (row + 0.5 - self.sky_shape[0] / 2) * size
+        return f"row y {row}; {abs(up):.{digits}f}″ {'below' if up < 0 else 'above'} the centre"
+
+    @property
+    def row_label(self) -> str:
+        """What the ticks along a row of pixels count."""
+        if self.grid is None:
+            return "pixel number x"
+        return f"offset along the row (arcsec), {'left of the centre' if self.rotation else 'east left'}"
+
     @property
     def sky_words(self) -> str:
         """Where the images lie on the sky, as a sentence; empty where that is not known."""

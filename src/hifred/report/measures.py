@@ -9,6 +9,7 @@ from hifred.report.content import Agreement, Content
 
 STATUS = {
     "converged": "Converged",
+    "fixed_point": "At a fixed point",
     "noise_reached": "Fitted to the noise",
     "tuned": "Fitted as far as photons kept back agree",
     "max_iterations": "Not converged",

@@ -16,9 +16,11 @@ from hifred.report.bands import Band, known_lines
 from hifred.report.content import Content, listed
 from hifred.report.course import course, residual_spectra
 from hifred.report.curves import spectra
-from hifred.report.encode import BUDGET, encode_views
+from hifred.report.encode import BUDGET, encode, encode_views
 from hifred.report.frame import exponent, with_power
 from hifred.report.measures import STATUS, key_numbers, measures, settings, status_sentence, unfinished, warnings
+from hifred.report.motion import Motion, cut_top
+from hifred.report.motion_plots import motion_plots, thinning_plots
 from hifred.report.panels import angle_maps, band_images, residual_maps, velocity_maps
 from hifred.report.sky import SkyCanvas
 from hifred.report.spectra import close_up, image_top, top_of
@@ -51,9 +53,11 @@ def render(content: Content, budget: int = BUDGET) -> str:
     canvas = SkyCanvas(content.frame, content.pixel)
     lines = known_lines(content.frame, content.line, content.bands[0])
     velocity, course_plots = velocity_maps(content, canvas), course(content)
+    thinning = thinning_plots(content)
     plots = {
         **band_images(content, canvas), **spectra(content, lines), **velocity,
         **residual_maps(content, canvas), **residual_spectra(content), **angle_maps(content, canvas), **course_plots,
+        **motion_plots(content, canvas), **thinning,
     }  # fmt: skip
     embedding, places = _embed(plots)
     cubes = encode_views(content.views, budget)
@@ -83,6 +87,7 @@ def render(content: Content, budget: int = BUDGET) -> str:
             for number, residual in enumerate(content.residuals)
         ],
         course=list(course_plots),
+        thinning=list(thinning),
         **_texts(content),
     )
 
@@ -103,6 +108,9 @@ def page_data(content: Content, cubes: list[dict]) -> dict:
     bands = [{"label": band.label, "low": band.low, "high": band.high} for band in content.bands]
     return {
         "views": cubes,
+        "motion": None
+        if content.motion is None
+        else {"cube": encode(content.motion.view()), "unit": content.motion.unit(frame)},
         "shape": list(frame.sky_shape),
         "pixel": list(content.pixel),
         "pixel_size": None if frame.grid is None else frame.grid.pixel_size,
@@ -142,6 +150,7 @@ def _texts(content: Content) -> dict:
         ],
         "bands": [_band(content, number, band) for number, band in enumerate(content.bands)],
         "pixel": frame.pixel_words(pixel),
+        "cut": None if content.motion is None else _cut(content, content.motion),
         "near_unit": with_power(exponent(near), frame.spectrum_unit),
         "whole_unit": with_power(exponent(whole), frame.spectrum_unit),
         "velocity_title": "Line velocity" if line is None else f"Velocity of the {line.name} line (km/s)",
@@ -151,6 +160,12 @@ def _texts(content: Content) -> dict:
         "settings": settings(content),
         "version": importlib.metadata.version("hifred"),
     }  # fmt: skip
+
+
+def _cut(content: Content, motion: Motion) -> dict:
+    row = content.pixel[0]
+    unit = with_power(exponent(cut_top(motion.cut(row))), motion.unit(content.frame))
+    return {"row": content.frame.row_words(row), "unit": unit}
 
 
 def _band(content: Content, number: int, band: Band) -> dict:

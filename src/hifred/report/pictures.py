@@ -18,6 +18,7 @@ from hifred.report import style
 from hifred.report.content import Content
 from hifred.report.frame import Frame, exponent, with_power
 from hifred.report.maps import SIGMAS, diverging_range, sequential_top
+from hifred.report.motion import cut_top
 from hifred.report.spectra import close_up, image_top, outline_x, outline_y, top_of
 from hifred.report.views import View
 
@@ -43,9 +44,11 @@ def draw_pictures(content: Content, folder: str | os.PathLike) -> list[Path]:
         for name, figure in (
             ("overview", overview(content)),
             ("velocity", velocity(content)),
+            ("motion", motion(content)),
             ("residuals", residuals(content)),
             ("angles", angles(content)),
             ("course", course(content)),
+            ("thinning", thinning(content)),
         ):
             if figure is not None:
                 path = folder / f"{name}.png"
@@ -97,6 +100,66 @@ def velocity(content: Content) -> Figure | None:
     centre, half = diverging_range([values for _, values in content.velocities])
     label = f"velocity of {content.line.name} (km/s)"
     return _maps(content, content.velocities, "RdBu_r", centre - half, centre + half, label)
+
+
+def motion(content: Content) -> Figure | None:
+    """Maps of the velocity of all gas and of its spread, and a cut, where the cube has parts."""
+    moving, frame = content.motion, content.frame
+    if moving is None:
+        return None
+    figure = Figure(figsize=(13.6, 3.7), layout="constrained")
+    halves = figure.add_gridspec(1, 2, width_ratios=(8, 5.6))
+    maps, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
+    centre, half = diverging_range([moving.velocity])
+    shown = (
+        ("Mean velocity of all gas", moving.velocity, "RdBu_r", centre - half, centre + half),
+        ("Spread of the velocity", moving.spread, "viridis", 0.0, sequential_top([moving.spread])),
+    )
+    row, column = content.pixel
+    for axis, (title, values, palette, low, high) in zip(maps.subplots(1, 2, squeeze=False)[0], shown, strict=True):
+        _sky(axis, values, frame, palette, low, high, left=True, below=True)
+        axis.axhline(row + 0.5, color=style.INK, ls="--", lw=0.9)
+        axis.set_title(title)
+        # As high as the map, whatever its shape.
+        maps.colorbar(_scale(palette, low, high), cax=axis.inset_axes((1.04, 0, 0.05, 1)), label="km/s")
+    light = moving.cut(row)
+    power = exponent(cut_top(light))
+    axis = right.subplots()
+    axis.set_facecolor(style.BLANK)
+    axis.spines[:].set_visible(False)
+    top = cut_top(light) / 10.0**power
+    axis.pcolormesh(
+        np.arange(light.shape[1] + 1), moving.edges, light / 10.0**power, cmap="inferno", vmin=0, vmax=top
+    )  # fmt: skip
+    axis.axvline(column + 0.5, color="w", ls="--", lw=0.9, alpha=0.7)
+    ticks = frame.sky_ticks(1)
+    axis.set_xticks(list(ticks), list(ticks.values()))
+    axis.set(xlabel=frame.row_label, ylabel="velocity (km/s)")
+    axis.set_title(f"Position-velocity cut, {frame.row_words(row)}")
+    label = with_power(power, moving.unit(frame)).replace(" per ", "\nper ", 1)
+    right.colorbar(_scale("inferno", 0.0, top), ax=axis, label=label)
+    return figure
+
+
+def thinning(content: Content) -> Figure | None:
+    """How well each value of a setting foretold photons that were kept back, where settings were chosen so."""
+    if content.thinning is None:
+        return None
+    curves = content.thinning.curves
+    figure = Figure(figsize=(4.4 * len(curves) + 0.4, 3.4), layout="constrained")
+    for axis, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+        places, above, best = curve.places, curve.above, curve.chosen
+        axis.axvline(places[best], color=style.BANDS[0], ls="--", lw=1)
+        axis.plot(places, above, "o-", ms=4, color=style.FUSED)
+        axis.plot(places[best], above[best], "o", ms=11, mfc="none", mec=style.BANDS[0], mew=1.8)
+        for place, height, mark, rising in zip(places, above, curve.marks, curve.rising, strict=True):
+            axis.annotate(mark, (place, height), (-5 if rising else 5, 4), textcoords="offset points", fontsize=8,
+                          color=style.MUTED, ha="right" if rising else "left")  # fmt: skip
+        axis.set_xticks(places, curve.labels, fontsize=8)
+        axis.set(ylim=(-0.08 * max(above.max(), 1), 1.15 * max(above.max(), 1)), ylabel="held-out C-stat − minimum")
+        axis.set_xlabel(_plain(curve.axis_label))
+        axis.margins(x=0.12)
+    return figure
 
 
 def angles(content: Content) -> Figure:

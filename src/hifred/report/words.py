@@ -10,6 +10,7 @@ def words(content: Content) -> dict[str, str]:
         "images": _images(content),
         "spectrum": _spectrum(content),
         "velocity": _velocity(content),
+        "motion": _motion(content),
         "residuals": (
             "Counts minus predicted counts over the square root of the predicted counts, summed over channels (maps) "
             "and over pixels (curves). Noise without any pattern, mostly within ±2, is what to hope for; a ring, a "
@@ -21,6 +22,7 @@ def words(content: Content) -> dict[str, str]:
             "Right: C-stat of each data set over the value expected from photon noise; near 1 the data are fitted to "
             "their noise, well above 1 something is not explained."
         ),
+        "thinning": _thinning(content),
         "measures": _measures(content),
         "settings": "How this cube was made, so that it can be made again.",
     }
@@ -78,6 +80,47 @@ def _velocity(content: Content) -> str:
     if white:
         parts.append(f"White is the median, {white:.0f} km/s.")
     return " ".join(parts)
+
+
+def _motion(content: Content) -> str:
+    if content.motion is None:
+        return ""
+    parts = [
+        "The fit takes the sky for a few gases that move; this is the light of all of them by velocity. First map: its "
+        "mean in each pixel; red recedes, blue approaches, faint pixels are blank. Second map: its standard deviation, "
+        "large where a near and a far side are seen at once. The cut: the light along the dashed row, that of the "
+        "circled pixel; a click moves it. A shell that expands is a ring there, gas that moves as one a level stripe. "
+        "The fit finds the rest spectra too, so differences between pixels are better known than the zero."
+    ]
+    white = diverging_range([content.motion.velocity])[0]
+    if white:
+        parts.append(f"White is the median, {white:.0f} km/s.")
+    return " ".join(parts)
+
+
+def _thinning(content: Content) -> str:
+    thinning = content.thinning
+    if thinning is None:
+        return ""
+    fitted = "Most photons" if thinning.fraction is None else f"{thinning.fraction:.0%} of the photons"
+    parts = [
+        f"{fitted}, drawn at random, were fitted with each of the values shown, and the fits had to foretell the "
+        "others: the lower their C-stat (numbers: above the smallest), the better. No truth is used. Where the prior "
+        "is too weak the fit follows noise, where it is too strong it smooths away what is there."
+    ]
+    parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
+    if thinning.iterations is not None:
+        parts.append(_iterations(content, thinning.iterations))
+    return " ".join(parts)
+
+
+def _iterations(content: Content, number: int) -> str:
+    if content.fused.parts is None:
+        return f"The fit with that strength ended by itself, after {number} iterations, and so does the last fit."
+    return (
+        f"The number of iterations was found in the same way: with that strength, the photons kept back were foretold "
+        f"best after {number} iterations, and the last fit, of all photons, ends there."
+    )
 
 
 def _angles(content: Content) -> str:

@@ -2,6 +2,7 @@
 
 from hifred.solvers.checkpoint import Checkpoint
 from hifred.solvers.course import Course, Record
+from hifred.solvers.denoised import DenoisedEM, DenoisedProblem, DenoisedState, FixedPoint
 from hifred.solvers.driver import Solution, Status, Stopping, minimise, solution_cube
 from hifred.solvers.em import EM, CubeProblem
 from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
@@ -14,11 +15,15 @@ __all__ = [
     "Checkpoint",
     "Course",
     "CubeProblem",
+    "DenoisedEM",
+    "DenoisedProblem",
+    "DenoisedState",
     "FactorEM",
     "FactorProblem",
     "FactorState",
     "FactorTerm",
     "Factors",
+    "FixedPoint",
     "Newton",
     "PenalizedProblem",
     "PrimalDual",

@@ -19,7 +19,8 @@ class Record:
         Its two parts.
     residual : float
         Decrease that may still be had, as the last step promised it, over the objective (counted from the perfect fit,
-        at least 1): zero at the minimum.
+        at least 1): zero at the minimum. Of a method without an objective: relative change of the cube in the last
+        step.
     time : float
         Seconds since the start, compilation included, checkpoints resumed counted in.
     cstat : tuple of float

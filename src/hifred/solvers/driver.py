@@ -13,6 +13,7 @@ from hifred.grid import number, whole_numbers
 from hifred.poisson import PoissonTerm, expected_cstat
 from hifred.solvers.checkpoint import Checkpoint
 from hifred.solvers.course import Course, Record
+from hifred.solvers.denoised import FixedPoint
 from hifred.solvers.interrupt import Interrupt
 from hifred.solvers.solver import Problem, Solver, State
 
@@ -30,6 +31,10 @@ class Status(Enum):
     """How a run ended: the word kept in files, and a sentence for people."""
 
     CONVERGED = "converged", "The objective and the optimality residual fell below the tolerance."
+    FIXED_POINT = (
+        "fixed_point",
+        "The cube changes by less than the tolerance: a fixed point of data and denoiser, not a minimum.",
+    )
     NOISE_REACHED = "noise_reached", "The data are fitted to their noise: C-stat fell to its expected value."
     TUNED = "tuned", "The number of iterations was reached at which photons that were kept back were foretold best."
     MAX_ITERATIONS = "max_iterations", "The largest number of iterations was reached before convergence."
@@ -51,7 +56,8 @@ class Stopping:
         Largest number of iterations.
     tolerance : float
         Converged when, for three iterations in a row, the objective falls by less than this fraction of itself (counted
-        from the perfect fit, at least 1), and the decrease that may still be had is below ten times it.
+        from the perfect fit, at least 1), and the decrease that may still be had is below ten times it. Where there is
+        no objective, when the cube changes by less than this fraction of itself.
     at_noise : bool
         End as soon as the C-stat falls to its expectation.
     tuned : bool
@@ -97,7 +103,8 @@ class Scorer:
         halves = [float(np.asarray(c, dtype=float).sum()) for c in progress.half_cstat]
         prior = float(progress.penalty)
         data = sum(halves) + self.perfect_fit
-        residual = float(progress.decrement) / max(abs(sum(halves) + prior), LEAST)
+        scale = 1.0 if isinstance(state, FixedPoint) else max(abs(sum(halves) + prior), LEAST)
+        residual = float(progress.decrement) / scale
         return Record(iteration, data + prior, data, prior, residual, seconds, tuple(2 * h for h in halves))
 
 
@@ -187,7 +194,10 @@ def _finished(course: Course, stopping: Stopping, perfect_fit: float) -> Status 
     last = course.history[-1]
     if stopping.at_noise and np.isfinite(course.goal) and sum(last.cstat) <= course.goal:
         return Status.NOISE_REACHED
-    if len(course.history) > PATIENCE:
+    if isinstance(course.state, FixedPoint):
+        if all(record.residual <= stopping.tolerance for record in course.history[-PATIENCE:]):
+            return Status.FIXED_POINT
+    elif len(course.history) > PATIENCE:
         scale = max(abs(last.objective - perfect_fit), LEAST)
         falls = [a.objective - b.objective for a, b in pairwise(course.history[-PATIENCE - 1 :])]
         if max(falls) <= stopping.tolerance * scale and last.residual <= PROMISE * stopping.tolerance:

@@ -76,10 +76,12 @@ class Report {
     this.page = page;
     this.row = 0;
     this.views = [];
+    this.motion = null;
   }
 
   async open() {
     try {
+      if (this.page.motion) this.motion = await View.from(this.page.motion.cube);
       this.views = await Promise.all(this.page.views.map((entry) => View.from(entry)));
     } catch (error) {
       this.say("trouble", `This browser cannot unpack the cubes (${error}): clicks and drags do nothing.`);
@@ -130,8 +132,29 @@ class Report {
       };
     }
     this.say("pixel", this.pixelWords());
+    if (this.motion) this.cut(row);
     this.fit("whole");
     this.fit("near");
+  }
+
+  /* Show the light along a row of pixels, by velocity. */
+  cut(row) {
+    const nx = this.page.shape[1], bins = this.motion.bins;
+    const values = Float32Array.from({ length: bins * nx },
+      (_, i) => this.motion.value(row * nx + (i % nx), Math.floor(i / nx)));
+    const source = this.model("cut-source"), top = quantile(values, 1);
+    source.data.image[0].set(values);
+    source.change.emit();
+    this.model("cut-scale").high = top > 0 ? top : 1;
+    this.say("cut-row", this.rowWords(row));
+    this.say("cut-unit", this.unit(top, this.page.motion.unit));
+  }
+
+  rowWords(row) {
+    const size = this.page.pixel_size, words = `row y ${row}`;
+    if (size === null) return words;
+    const up = (row + 0.5 - this.page.shape[0] / 2) * size;
+    return `${words}; ${Math.abs(up).toFixed(size < 1 ? 1 : 0)}″ ${up < 0 ? "below" : "above"} the centre`;
   }
 
   pixelWords() {
