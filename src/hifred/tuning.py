@@ -27,7 +27,7 @@ START = 1.5
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 25
 # Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for it, which takes a
 # moment: so many of them, and steps each.
-LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 100
+LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 60
 
 
 @dataclass(frozen=True)
