@@ -7,7 +7,7 @@ from operator import add
 import jax.numpy as jnp
 
 from hifred.data.dataset import Dataset
-from hifred.factorisation import factor_problem
+from hifred.factorisation import factor_problem, one_spectrum
 from hifred.grid import CubeGrid
 from hifred.poisson import PoissonTerm
 from hifred.priors import CubePrior, Denoiser, DopplerSheets, Prior, SubspacePrior
@@ -28,10 +28,10 @@ from hifred.solvers import (
 from hifred.solvers.newton import BARRIER
 
 
-def assemble(datasets: Sequence[Dataset], prior: Prior) -> tuple[Solver, Problem]:
-    """The solver for a prior, and the problem it solves."""
+def assemble(datasets: Sequence[Dataset], prior: Prior, start: RankOne | None = None) -> tuple[Solver, Problem]:
+    """The solver for a prior, and the problem it solves, from a start that may be known already (`start_of`)."""
     terms = [dataset.term() for dataset in datasets]
-    start = rank_one(terms)
+    start = start_of(datasets, prior) if start is None else start
     if isinstance(prior, DopplerSheets):
         return FactorEM(), factor_problem(datasets, terms, start, prior, require_one_grid(datasets))[0]
     if isinstance(prior, SubspacePrior):
@@ -43,6 +43,13 @@ def assemble(datasets: Sequence[Dataset], prior: Prior) -> tuple[Solver, Problem
     penalty = prior.prepare(terms, start)
     data = CubeProblem.of(terms, start.cube)
     return (EM(), data) if penalty is None else (PrimalDual(), PenalizedProblem(data, penalty))
+
+
+def start_of(datasets: Sequence[Dataset], prior: Prior) -> RankOne:
+    """Where the fit of a prior starts: of several gases, from the best single one."""
+    if isinstance(prior, DopplerSheets) and prior.light_strength is not None and not prior.single:
+        return one_spectrum(datasets, prior.light_strength, require_one_grid(datasets))
+    return rank_one([dataset.term() for dataset in datasets])
 
 
 def _denoised_problem(

@@ -13,7 +13,7 @@ from hifred.parts import Parts
 from hifred.poisson import PoissonTerm
 from hifred.priors.doppler_sheets import DopplerSheets, start_factors
 from hifred.priors.doppler_shift import TemplateGrid, template_grid
-from hifred.priors.rank_one import RankOne
+from hifred.priors.rank_one import RankOne, rank_one
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
 from hifred.solvers.driver import Stopping, minimise
 from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
@@ -53,16 +53,12 @@ def factor_problem(
 ) -> tuple[FactorProblem, TemplateGrid]:
     """The problem of a factorised cube.
 
-    Where there are several components, it starts from the best single spectrum times an image, with the penalty on
-    light: profiles are relative to that image.
-
-    Pixels are tied where the spectra of the sharpest camera whose pixels are those of the sky agree; evenly without.
+    Profiles are relative to the image of the start. Pixels are tied where the spectra of the sharpest camera whose
+    pixels are those of the sky agree; evenly without.
     """
     strength, light_strength = prior.strength, prior.light_strength
     if strength is None or light_strength is None or prior.vmax is None:
         raise ValueError(f"{prior.unsettled[0]}: expected a number, found None: `hifred.tuning` chooses it from data")
-    if (prior.templates, prior.sheets, prior.speed) != (1, 1, 0):
-        start = _one_spectrum(datasets, terms, start, prior, grid)
     dtype = start.image.dtype
     energies, *sky = datasets[0].response.in_shape
     templates = templates_of(prior, grid, energies, dtype)
@@ -93,10 +89,11 @@ def factor_problem(
     return problem, templates
 
 
-def _one_spectrum(datasets, terms, start: RankOne, prior: DopplerSheets, grid: CubeGrid | None) -> RankOne:
-    """One spectrum times one image, with the penalty on light."""
-    one = DopplerSheets(0.0, prior.light_strength, templates=1, sheets=1, vmax=0.0)
-    problem, _ = factor_problem(datasets, terms, start, one, grid)
+def one_spectrum(datasets: Sequence[Dataset], light_strength: float, grid: CubeGrid | None) -> RankOne:
+    """The best single spectrum times an image, with the penalty on light: where fits of several gases start."""
+    terms = [dataset.term() for dataset in datasets]
+    one = DopplerSheets(0.0, light_strength, templates=1, sheets=1, vmax=0.0)
+    problem, _ = factor_problem(datasets, terms, rank_one(terms), one, grid)
     solution = minimise(FactorEM(), problem, Stopping(ONE_SPECTRUM, 0.0, at_noise=False))
     factors = cast(FactorState, solution.state).factors
     image = factors.profiles[0, 0]

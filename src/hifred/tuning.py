@@ -1,13 +1,13 @@
 """Settings of a prior from the data alone: fit a part of the photons, ask the rest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from hifred.assembly import assemble, require_one_grid
+from hifred.assembly import assemble, require_one_grid, start_of
 from hifred.data.dataset import Dataset
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
@@ -296,6 +296,7 @@ class _Split:
     parts: tuple[Dataset, ...]
     rests: tuple[Any, ...]
     fraction: float
+    starts: dict = field(default_factory=dict)
 
     @classmethod
     def of(cls, datasets: Sequence[Dataset], fraction: float, seed: int) -> "_Split":
@@ -309,7 +310,11 @@ class _Split:
 
     def foretold(self, prior: Prior, stopping: Stopping) -> tuple[float, int]:
         """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way."""
-        solver, problem = assemble(self.parts, prior)
+        # Where fits start depends on the strength of the penalty on light alone.
+        key = (type(prior), getattr(prior, "light_strength", None), getattr(prior, "single", False))
+        if key not in self.starts:
+            self.starts[key] = start_of(self.parts, prior)
+        solver, problem = assemble(self.parts, prior, self.starts[key])
         if not isinstance(problem, FactorProblem):
             solution = minimise(solver, problem, stopping)
             models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]

@@ -30,7 +30,7 @@ def data(sky, observe, instruments):
     return out
 
 
-PRIOR = DopplerSheets(templates=3, sheets=2, vmax=2000.0, velocity_step=1000.0, light_strength=0.01)
+PRIOR = DopplerSheets(strength=1.5, templates=3, sheets=2, vmax=2000.0, velocity_step=1000.0, light_strength=0.01)
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0, 100.0])
@@ -153,5 +153,5 @@ def test_without_energies_nothing_may_move(sky, observe, instruments):
     data = observe(sky(SHAPE, 1e4), instruments[1])
     with pytest.raises(ValueError, match="expected data sets with a grid"):
         hifred.fuse(data, PRIOR, progress=False)
-    fused = hifred.fuse(data, DopplerSheets(templates=2, sheets=1), max_iterations=5, progress=False)
+    fused = hifred.fuse(data, DopplerSheets(strength=1.5, templates=2, sheets=1), max_iterations=5, progress=False)
     assert fused.parts.velocities.tolist() == [0.0]

@@ -83,6 +83,11 @@ class DopplerSheets(Prior):
         return self.vmax or 0.0
 
     @property
+    def single(self) -> bool:
+        """Whether the cube is one spectrum times one image."""
+        return self.templates == self.sheets == 1 and self.speed == 0
+
+    @property
     def step(self) -> float:
         """Distance of the velocities, km/s."""
         return self.velocity_step or max(self.speed / STEPS, 1.0)

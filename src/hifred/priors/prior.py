@@ -11,7 +11,7 @@ from hifred.grid import number, whole_numbers
 from hifred.poisson import PoissonTerm
 from hifred.priors.basis import Basis
 from hifred.priors.rank_one import RankOne
-from hifred.priors.transform import Starlet
+from hifred.priors.transform import Transform
 from hifred.response.operator import Cube
 from hifred.response.response import Response
 
@@ -66,13 +66,13 @@ class AnalysisL1(eqx.Module):
 
     Attributes
     ----------
-    transform : Starlet
+    transform : Transform
         `Psi`; its norm is at most 1.
     weights : tuple of arrays of shape (energy, y, x)
         `lambda_j` of each band, per photons / cm2 / s.
     """
 
-    transform: Starlet
+    transform: Transform
     weights: tuple[Cube, ...]
 
     def of_coefficients(self, bands: Sequence[Cube]) -> Float[Array, ""]:

@@ -21,6 +21,8 @@ from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
 # Bounds of the factor by which extrapolation may change a number, and of its exponent.
 FACTOR = (0.2, 5.0)
 MOMENTUM = 0.95
+# Part of a plain step, in logarithms, that is taken where the whole one is too long.
+SHORT = 0.3
 TINY = 1e-30
 # Factors are kept above this fraction of their mean: what is zero would stay zero.
 LEAST = 1e-9
@@ -251,7 +253,8 @@ class FactorEM(Solver[FactorProblem, FactorState]):
 
     Profiles and mixture: the minimum of the EM majoriser plus a quadratic that has the gradient of the penalty and
     lies, to second order, above it: the root of `q x^2 + b x - n = 0`. Templates: the plain multiplicative step. Where
-    the extrapolated factors are worse than the ones before, the plain ones are taken. (After METHOD, section 6.)
+    the extrapolated factors are worse than the ones before, the plain ones are taken; a part of their step, or none,
+    where they are worse too. (After METHOD, section 6.)
     """
 
     def init(self, problem: FactorProblem) -> FactorState:
@@ -270,16 +273,25 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         exponent = jnp.minimum((state.momentum - 1) / following, MOMENTUM)
         ahead = jax.tree.map(lambda new, old: _extrapolated(new, old, exponent), plain, state.image)
         ahead = normalised(problem, ahead)
-        models, penalty = problem.predict(ahead), problem.penalty(ahead)
-        rise = change(terms, state.models, models) + penalty - state.progress.penalty
+        one = jnp.ones_like(following)
 
-        def accept():
-            return ahead, models, penalty, following
+        def tried(factors, momentum, otherwise):
+            """The factors where the objective falls, something else otherwise."""
+            models, penalty = problem.predict(factors), problem.penalty(factors)
+            rise = change(terms, state.models, models) + penalty - state.progress.penalty
+            return jax.lax.cond(rise <= 0, lambda: (factors, models, penalty, momentum), otherwise)
+
+        def stay():
+            return state.factors, state.models, state.progress.penalty, one
+
+        def shorten():
+            short = jax.tree.map(lambda new, old: _extrapolated(old, new, -SHORT * one), plain, state.factors)
+            return tried(normalised(problem, short), one, stay)
 
         def restart():
-            return plain, problem.predict(plain), problem.penalty(plain), jnp.ones_like(following)
+            return tried(plain, one, shorten)
 
-        factors, models, penalty, momentum = jax.lax.cond(rise <= 0, accept, restart)
+        factors, models, penalty, momentum = tried(ahead, following, restart)
         progress = Progress(half_cstats(terms, models), penalty, decrement)
         return FactorState(progress, factors, plain, models, momentum)
 
