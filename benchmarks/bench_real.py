@@ -76,7 +76,7 @@ def main() -> None:
     print(", ".join(f"{data.name}: {data.counts.sum():.3g} counts" for data in datasets))
     del both
     began = time.perf_counter()
-    fused = hifred.fuse(datasets, progress=False)
+    fused = hifred.fuse(datasets, hifred.priors.LowRankSobolev(), progress=False)
     error = hifred.metrics.nmse(fused.values, cube)
     print(
         f"fusion ({fused.provenance['prior'].split('(')[0]}): {fused.status}, "

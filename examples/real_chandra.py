@@ -89,7 +89,7 @@ def run(energy_step: float = 4e-3, size: int = 61, roll: float = ROLL):
     lost = (acis.counts - acis.background).sum() / (smooth.predict(acis) - acis.background).sum()
     drawn = resolve_at(grid, ROLL).sample(lost * smooth.values, seed=1)
     resolve = resolve_at(grid, roll).with_counts(drawn.counts)
-    fused = hifred.fuse([acis, resolve], progress=False)
+    fused = hifred.fuse([acis, resolve], hifred.priors.LowRankSobolev(), progress=False)
 
     edges = acis.response.recipe.channel_edges(grid.energy_edges)
     equal = np.array_equal(acis.counts.sum(0), queried(acis, edges[[0, -1]]))

@@ -113,9 +113,9 @@ def looked_up(fused: hifred.FusedCube, resolve: hifred.Dataset, table: Table) ->
 def run(energy_step: float = 1e-3, pixel_size: float = 8.0, roll: float | None = None):
     """Reduce, draw the mock, fuse, and check; gives the checks, the data sets and the cube."""
     resolve = reduced(energy_step, pixel_size, roll)
-    alone = hifred.fuse([resolve], progress=False)
+    alone = hifred.fuse([resolve], hifred.priors.LowRankSobolev(), progress=False)
     pn = mock_pn(resolve.grid, alone.values)
-    fused = hifred.fuse([resolve, pn], progress=False)
+    fused = hifred.fuse([resolve, pn], hifred.priors.LowRankSobolev(), progress=False)
 
     table = Table()
     detector = hifred.instruments.instrument("xrism-resolve").detector

@@ -15,7 +15,8 @@ def demo(
 ) -> None:
     """Simulate a supernova remnant, fuse what two telescopes see of it, and show the result as a page.
 
-    Takes about a minute on two cores. Files of an earlier demonstration in the same directory are replaced.
+    Takes some minutes on two cores, most of them for choosing settings from the data. Files of an earlier demonstration
+    in the same directory are replaced.
 
     Example: `hifred demo`
     """
