@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,11 +13,16 @@ from accuracy_scenes import Challenge
 import hifred
 from hifred import priors
 from hifred.assembly import assemble
-from hifred.tuning import settle
+from hifred.tuning import SPEEDS, START, settle
 
-FACTOR, MOST = 3.0, 5
+# Strengths of an oracle are so far apart, and at most so many: far more than any has needed.
+FACTOR, MOST = 3.0, 9
 EM_STEPS, EM_PATIENCE = 100, 5
-FACTOR_STEPS, FACTOR_EVERY = 160, 20
+# A factorisation is measured after every so many steps, until it has been worse so often.
+FACTOR_STEPS, FACTOR_EVERY, FACTOR_PATIENCE = 200, 10, 3
+
+
+Strong = priors.LowRankSobolev | priors.LowRankStarlet | priors.Starlet2D1D
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +41,6 @@ class Method:
     function: Callable[[Challenge], Answer]
     oracle: bool = False
 
-    def takes(self, problem: Challenge) -> bool:
-        """Whether it can be run: an oracle needs a true cube."""
-        return not self.oracle or problem.truth is not None
-
     def __call__(self, problem: Challenge) -> Answer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -50,7 +52,7 @@ def em_oracle(problem: Challenge) -> Answer:
     solver, data = assemble(problem.datasets, priors.Unregularized())
     state = eqx.filter_jit(solver.init)(data)
     step, cube = eqx.filter_jit(solver.step), eqx.filter_jit(solver.cube)
-    best, found = (np.inf, 0), None
+    best, found = (np.inf, 0), np.zeros(0)
     for iteration in range(1, EM_STEPS + 1):
         state = step(data, eqx.tree_at(lambda s: s.momentum, state, jnp.ones_like(state.momentum)))
         values = np.asarray(cube(data, state))
@@ -62,26 +64,32 @@ def em_oracle(problem: Challenge) -> Answer:
     return Answer(found, best[1], {})
 
 
-def strength_oracle(prior: priors.Prior) -> Callable[[Challenge], Answer]:
+def strength_oracle(prior: Strong) -> Callable[[Challenge], Answer]:
     """The strength with the best NMSE, in steps of 3 from the default."""
 
     def solve(problem: Challenge) -> Answer:
-        found: dict[float, tuple[float, Answer]] = {}
-
-        def attempt(strength: float) -> float:
+        def attempt(strength: float) -> tuple[float, Answer]:
             fused = hifred.fuse(problem.datasets, replace(prior, strength=strength), progress=False)
             answer = Answer(fused.values, int(fused.history[-1].iteration), {"strength": strength})
-            found[strength] = problem.error(fused.values), answer
-            return found[strength][0]
+            return problem.error(fused.values), answer
 
-        first = prior.strength
-        factor = 1 / FACTOR if attempt(first / FACTOR) < attempt(first) else FACTOR
-        strength = first / FACTOR if factor < 1 else first
-        while len(found) < MOST and attempt(strength * factor) < found[strength][0]:
-            strength *= factor
-        return min(found.values(), key=lambda entry: entry[0])[1]
+        return _walk(prior.strength, attempt)
 
     return solve
+
+
+def _walk(first: float, attempt: Callable[[float], tuple[float, Answer]]) -> Answer:
+    """The best answer of values a factor of 3 apart, from the first one on until the next is worse."""
+    best, lower = attempt(first), attempt(first / FACTOR)
+    factor = 1 / FACTOR if lower[0] < best[0] else FACTOR
+    best, value = (lower, first / FACTOR) if factor < 1 else (best, first)
+    for _ in range(MOST - 2):
+        value *= factor
+        following = attempt(value)
+        if following[0] >= best[0]:
+            break
+        best = following
+    return best[1]
 
 
 def blind(prior: priors.Prior) -> Callable[[Challenge], Answer]:
@@ -97,20 +105,36 @@ def blind(prior: priors.Prior) -> Callable[[Challenge], Answer]:
 
 
 def sheets_oracle(problem: Challenge) -> Answer:
-    """DopplerSheets with the strength and the number of iterations of the best NMSE; the rest as chosen blindly."""
+    """DopplerSheets with speed, weight of the light, strength and iterations of the best NMSE, one after another."""
     prior, _ = settle(problem.datasets, priors.DopplerSheets())
-    best = (np.inf, None)
-    for strength in (0.5, 1.5, 4.5):
-        solver, data = assemble(problem.datasets, replace(prior, strength=strength))
-        state = eqx.filter_jit(solver.init)(data)
-        step, cube = eqx.filter_jit(solver.step), eqx.filter_jit(solver.cube)
-        for iteration in range(1, FACTOR_STEPS + 1):
-            state = step(data, state)
-            if iteration % FACTOR_EVERY == 0:
-                values = np.asarray(cube(data, state))
-                answer = Answer(values, iteration, {"strength": strength, "vmax": prior.vmax})
-                best = min(best, (problem.error(values), answer), key=lambda entry: entry[0])
-    return best[1]
+    prior, light = replace(prior, strength=START), prior.light_strength or 0.0
+
+    def attempt(name: str, value: float) -> tuple[float, Answer]:
+        return _course(problem, replace(prior, **{name: value}))
+
+    for name, values in (("vmax", SPEEDS), ("light_strength", [light / FACTOR, light, light * FACTOR])):
+        prior = replace(prior, **{name: min(values, key=lambda value, name=name: attempt(name, value)[0])})
+    return _walk(START, partial(attempt, "strength"))
+
+
+def _course(problem: Challenge, prior: priors.DopplerSheets) -> tuple[float, Answer]:
+    """NMSE and answer of a factorisation that stops where it is best."""
+    solver, data = assemble(problem.datasets, prior)
+    state = eqx.filter_jit(solver.init)(data)
+    step, cube = eqx.filter_jit(solver.step), eqx.filter_jit(solver.cube)
+    settings = {name: getattr(prior, name) for name in ("strength", "light_strength", "vmax")}
+    best, found = (np.inf, 0), Answer(np.zeros(0), 0, settings)
+    for iteration in range(1, FACTOR_STEPS + 1):
+        state = step(data, state)
+        if iteration % FACTOR_EVERY:
+            continue
+        values = np.asarray(cube(data, state))
+        error = problem.error(values)
+        if error < best[0]:
+            best, found = (error, iteration), Answer(values, iteration, settings)
+        if iteration >= best[1] + FACTOR_EVERY * FACTOR_PATIENCE:
+            break
+    return best[0], found
 
 
 METHODS = {
@@ -125,4 +149,4 @@ METHODS = {
 }
 TALK = ("LowRankSobolev oracle", "LowRankStarlet oracle", "Starlet2D1D oracle")
 DEFAULT = "DopplerSheets blind"
-QUICK_METHODS = ("EM oracle stop", "DopplerSheets blind", "DopplerSheets vmax=0 blind")
+QUICK_METHODS = ("EM oracle stop", "LowRankStarlet oracle", DEFAULT)

@@ -1,12 +1,14 @@
 """Simulated observations: gas in three dimensions, its spectra, and what two instruments count of it."""
 
 from hifred.simulate import catalogue as _catalogue  # noqa: F401 (importing it registers the scenes)
+from hifred.simulate import challenge as _challenge  # noqa: F401 (likewise)
 from hifred.simulate.cluster import ClusterModel, cluster
 from hifred.simulate.files import truth_cube, write_scene, write_visit
 from hifred.simulate.maps import weighted_maps
 from hifred.simulate.observation import Camera, draw_counts, expected_counts
 from hifred.simulate.photons import Photons, observe
 from hifred.simulate.plasma import ELEMENTS, Plasma
+from hifred.simulate.point import PointSource
 from hifred.simulate.projection import Gas, project
 from hifred.simulate.remnant import RemnantModel, remnant
 from hifred.simulate.scenes import Plan, plan_scene, register, scene, scene_descriptions, scene_names
@@ -22,6 +24,7 @@ __all__ = [
     "Photons",
     "Plan",
     "Plasma",
+    "PointSource",
     "RemnantModel",
     "Scene",
     "Telescope",

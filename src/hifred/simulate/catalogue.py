@@ -37,22 +37,22 @@ _IRON = (
 
 @register("gaussian-1kev", _SOFT)
 def _gaussian_soft(seed):
-    return _gaussian(_edges(0.5, 1.4, 2400), seed, rebin=False)
+    return _gaussian(even_edges(0.5, 1.4, 2400), seed, rebin=False)
 
 
 @register("gaussian-1kev-rebin", _SOFT + _COARSE)
 def _gaussian_soft_rebin(seed):
-    return _gaussian(_edges(0.5, 1.4, 2400), seed, rebin=True)
+    return _gaussian(even_edges(0.5, 1.4, 2400), seed, rebin=True)
 
 
 @register("gaussian-6kev", _IRON)
 def _gaussian_iron(seed):
-    return _gaussian(_edges(6.19, 6.91, 2000), seed, rebin=False)
+    return _gaussian(even_edges(6.19, 6.91, 2000), seed, rebin=False)
 
 
 @register("gaussian-6kev-rebin", _IRON + _COARSE)
 def _gaussian_iron_rebin(seed):
-    return _gaussian(_edges(6.19, 6.91, 2000), seed, rebin=True)
+    return _gaussian(even_edges(6.19, 6.91, 2000), seed, rebin=True)
 
 
 @register(
@@ -61,10 +61,16 @@ def _gaussian_iron_rebin(seed):
     "shelf, 60 channels, a King profile) and a calorimeter like Resolve with its gate valve open (4.5 eV,"
     " 15 x 15 pixels, wide wings), with their areas.",
 )
-def _realistic(seed):
-    edges = _edges(0.5, 1.36, 2400)
+def realistic_plan(seed):
+    """The plan of the scene "realistic-1kev".
+
+    Returns
+    -------
+    Plan
+    """
+    edges = even_edges(0.5, 1.36, 2400)
     gases = remnant(RemnantModel(), PIXELS, RADIUS, seed=seed)
-    return Plan(gases, edges, _realistic_cameras(edges, 40, 14))
+    return Plan(gases, edges, realistic_cameras(edges, 40, 14))
 
 
 @register(
@@ -73,9 +79,9 @@ def _realistic(seed):
     "both energy and space.",
 )
 def _tiny(seed):
-    edges = _edges(6.4, 6.88, 60)
+    edges = even_edges(6.4, 6.88, 60)
     gases = remnant(RemnantModel(ejecta_broadening=400.0), (12, 15), 5.0, cells_per_pixel=4, seed=seed)
-    cameras = _realistic_cameras(edges, 5, 4, pixel_size=30.0)
+    cameras = realistic_cameras(edges, 5, 4, pixel_size=30.0)
     return Plan(gases, edges, cameras, cells_per_pixel=4, pixel_size=30.0, counts=2e5)
 
 
@@ -85,9 +91,9 @@ def _tiny(seed):
     "with its own temperature, metals and velocity. The instruments are those of realistic-1kev.",
 )
 def _cluster(seed):
-    edges = _edges(6.4, 6.95, 1100)
+    edges = even_edges(6.4, 6.95, 1100)
     gases = cluster(ClusterModel(), PIXELS[0], seed=seed)
-    cameras = _realistic_cameras(edges, 20, 14)
+    cameras = realistic_cameras(edges, 20, 14)
     return Plan(gases, edges, cameras, center=(49.95, 41.51), column_density=0.14)
 
 
@@ -100,8 +106,20 @@ register(
 )(iron_visit)
 
 
-def _edges(low, high, bins):
-    """Energy edges in keV."""
+def even_edges(low, high, bins):
+    """Edges of energies of one width.
+
+    Parameters
+    ----------
+    low, high : float
+        keV.
+    bins : int
+
+    Returns
+    -------
+    (bins + 1,) array
+        keV.
+    """
     return low + (high - low) * np.arange(bins + 1) / bins
 
 
@@ -116,12 +134,32 @@ def _gaussian(edges, seed, rebin):
     return Plan(gases, edges, (ccd, calorimeter))
 
 
-def _realistic_cameras(edges, factor, half, pixel_size=ARCSEC):
-    """Make a CCD and a calorimeter with both blurs each; the calorimeter's PSF has 2 half + 1 pixels."""
-    energy = (edges[1:] + edges[:-1]) / 2
-    small = king_spot(6.33 / pixel_size, 1.51, 5)  # EPIC pn on axis at 1 keV, XMM-CCF-REL-116
+def realistic_cameras(edges, factor, half, pixel_size=ARCSEC, *, widening=1.0, gain=0.0):
+    """Make a CCD and a calorimeter with both blurs each.
+
+    Parameters
+    ----------
+    edges : (L + 1,) array
+        Edges of the energies, keV.
+    factor : int
+        Energies that make a channel of the CCD.
+    half : int
+        The calorimeter's PSF has `2 half + 1` pixels across.
+    pixel_size : float
+        arcsec.
+    widening : float
+        Factor on the width of both PSFs.
+    gain : float
+        Energy by which the calorimeter measures too high, keV.
+
+    Returns
+    -------
+    (Camera, Camera)
+    """
+    energy, step = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
+    small = king_spot(widening * 6.33 / pixel_size, 1.51, 5)  # EPIC pn on axis at 1 keV, XMM-CCF-REL-116
     # Half of the photons within 39 arcsec (sqrt(3) core radii), as Hitomi in orbit (arXiv:1709.08829).
-    large = king_spot(22.5 / pixel_size, 1.5, half)
-    line = gaussian_line(CALORIMETER_FWHM / FWHM / (edges[1] - edges[0]))
+    large = king_spot(widening * 22.5 / pixel_size, 1.5, half)
+    line = gaussian_line(CALORIMETER_FWHM / FWHM / step, gain / step)
     ccd = Camera("xmm", area("EPIC pn", energy), ccd_redistribution(edges, edges[::factor]), small)
     return ccd, Camera("xrism", area("calorimeter", energy), line, large, (1, 3, 3))

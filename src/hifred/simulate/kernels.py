@@ -62,21 +62,23 @@ def area(instrument, energy):
     return np.exp(PchipInterpolator(np.log(_AREA_ENERGY), np.log(_AREA[instrument]))(np.log(energy)))
 
 
-def gaussian_line(sigma):
+def gaussian_line(sigma, shift=0.0):
     """Gaussian redistribution, integrated over bins and cut at four standard deviations.
 
     Parameters
     ----------
     sigma : float
         Standard deviation in energy bins.
+    shift : float
+        Bins by which energies are measured too high.
 
     Returns
     -------
     (2 n + 1,) array
         Sum 1.
     """
-    half = int(np.ceil(4 * sigma))
-    kernel = np.diff(ndtr((np.arange(-half, half + 2) - 0.5) / sigma))
+    half = int(np.ceil(4 * sigma + abs(shift)))
+    kernel = np.diff(ndtr((np.arange(-half, half + 2) - 0.5 - shift) / sigma))
     return kernel / kernel.sum()
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from hifred.simulate.plasma import ELEMENTS, Plasma
-from hifred.simulate.projection import sky_shape
+from hifred.simulate.projection import require_column, sky_shape
 
 
-def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_density=0.0):
+def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_density: float | np.ndarray = 0.0):
     """Mean velocity, temperature and abundances of each line of sight.
 
     `sum_cells w q / sum_cells w`, with the weight `w` the photons that the cell sends in the band after
@@ -28,7 +28,12 @@ def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_dens
     """
     plasma = Plasma.load() if plasma is None else plasma
     edges = np.asarray(energy_edges, dtype=np.float64)
-    band = _band_emissivity(plasma, edges, column_density)
+    pixels = sky_shape(gases[0], cells_per_pixel)
+    column = require_column(column_density, pixels)
+    band = _band_emissivity(plasma, edges, column)
+    # The absorber that a cell is behind: one for all, or that of its pixel.
+    absorber = np.arange(column.size).reshape(column.shape or (1, 1))
+    absorber = absorber.repeat(cells_per_pixel, 0).repeat(cells_per_pixel, 1) if column.ndim else absorber
     sums = dict.fromkeys(("weight", "velocity", "square", "temperature", *ELEMENTS[1:]), 0.0)
     for gas in gases:
         lower, above = plasma.temperature_weights(
@@ -36,7 +41,8 @@ def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_dens
         )
         elements = {element: np.asarray(gas.abundances.get(element, 1.0)) for element in ELEMENTS}
         light = sum(
-            a * (band[lower, i] * (1 - above) + band[lower + 1, i] * above) for i, a in enumerate(elements.values())
+            a * (band[lower, i, absorber] * (1 - above) + band[lower + 1, i, absorber] * above)
+            for i, a in enumerate(elements.values())
         )
         light = light * gas.emission_measure
         shape = (len(light), *np.ravel([(n, cells_per_pixel) for n in sky_shape(gas, cells_per_pixel)]))
@@ -66,8 +72,10 @@ def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_dens
     }
 
 
-def _band_emissivity(plasma, edges, column_density):
-    """Photon cm3 / s in the band behind the absorber, (temperature, element)."""
+def _band_emissivity(plasma, edges, column):
+    """Photon cm3 / s in the band behind each absorber, (temperature, element, absorber)."""
     coarse = np.linspace(edges[0], edges[-1], 201)
-    passed = plasma.transmission((coarse[1:] + coarse[:-1]) / 2, column_density)
-    return np.stack([plasma.element_spectra(coarse, row) @ passed for row in range(len(plasma.temperatures))])
+    passed = plasma.transmission((coarse[1:] + coarse[:-1]) / 2, column)
+    passed = passed.reshape(len(passed), -1) if column.ndim else passed
+    band = np.stack([plasma.element_spectra(coarse, row) @ passed for row in range(len(plasma.temperatures))])
+    return band.reshape(*band.shape[:2], -1)

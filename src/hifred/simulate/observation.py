@@ -23,6 +23,15 @@ class Camera:
         Point-spread function, sum 1.
     rebin : (int, int, int)
         Energy bins and pixels summed into one.
+    background : float
+        Share of its counts that come from no sky, the same in all channels and pixels.
+    assumed : Camera, optional
+        What the response of the data set says the instrument does, where that is wrong.
+
+    Raises
+    ------
+    ValueError
+        If the background is not at least 0 and below 1.
     """
 
     name: str
@@ -30,10 +39,16 @@ class Camera:
     lsf: np.ndarray | None = None
     psf: np.ndarray | None = None
     rebin: tuple = (1, 1, 1)
+    background: float = 0.0
+    assumed: "Camera | None" = None
+
+    def __post_init__(self):
+        if not 0 <= self.background < 1:
+            raise ValueError(f"background: expected a share of at least 0 and below 1, found {self.background}")
 
 
 def expected_counts(camera, cube):
-    """Predict the counts per second of a camera; photons that leave the frame or the band are lost.
+    """Predict the counts per second of a camera from the sky; photons that leave the frame or the band are lost.
 
     `mu = S R P (A o z)`, as two dense matrices: `(sum R A) z (sum P)^T`. Plain float64 numpy, independent of
     the library's own operators: it is the reference for them, and the mock data do not depend on the
@@ -67,6 +82,26 @@ def expected_counts(camera, cube):
     spatial = _sum_blocks(_blur_matrix(camera.psf, ny, nx), camera.rebin[1:])
     shape = ny // camera.rebin[1], nx // camera.rebin[2]
     return (by_pixel.reshape(-1, ny * nx) @ spatial.reshape(ny * nx, -1)).reshape(-1, *shape)
+
+
+def noise_stream(seed, camera, draw):
+    """Seed of the photons of one camera.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the scene.
+    camera : int
+        Number of the camera, from 1 on.
+    draw : int
+        Which draw of the photons; those of 0 are the scene's own.
+
+    Returns
+    -------
+    tuple of int
+    """
+    # The first draw had no number of its own; (seed, camera, 1) times the photons of event lists.
+    return (seed, camera) if draw == 0 else (seed, camera, 1 + draw)
 
 
 def draw_counts(expected, seed):

@@ -206,16 +206,16 @@ class Plasma:
         ----------
         energy : array_like
             keV.
-        column_density : float
+        column_density : array_like
             Hydrogen column N_H in 1e22 cm-2.
 
         Returns
         -------
         array
-            Between 0 and 1, shape of `energy`.
+            Between 0 and 1, shape of `energy` followed by that of `column_density`.
         """
         sigma = np.exp(np.interp(np.log(energy), np.log(self.absorption_energy), np.log(self.absorption_cross_section)))
-        return np.exp(-column_density * sigma)
+        return np.exp(-np.multiply.outer(sigma, column_density))
 
     def _check_edges(self, edges):
         low, high = self.continuum_edges[0], self.continuum_edges[-1]

@@ -52,7 +52,9 @@ class Gas:
             raise ValueError(f"abundances may name {', '.join(ELEMENTS[1:])}, found {', '.join(sorted(unknown))}")
 
 
-def project(gas, energy_edges, cells_per_pixel, plasma=None, column_density=0.0, velocity_step=0.4):
+def project(
+    gas, energy_edges, cells_per_pixel, plasma=None, column_density: float | np.ndarray = 0.0, velocity_step=0.4
+):
     """Spectrum of each sky pixel of an optically thin gas.
 
     Each cell's emission measure is shared between two temperatures, linearly in log kT, and between the four
@@ -70,8 +72,8 @@ def project(gas, energy_edges, cells_per_pixel, plasma=None, column_density=0.0,
         Cells across a sky pixel.
     plasma : Plasma, optional
         The table; `Plasma.load()` by default.
-    column_density : float
-        Hydrogen column of the absorber in front, 1e22 cm-2.
+    column_density : float or (y, x) array
+        Hydrogen column of the absorber in front, everywhere or in each pixel, 1e22 cm-2.
     velocity_step : float
         Step between velocities in units of the gas's broadening.
 
@@ -83,10 +85,12 @@ def project(gas, energy_edges, cells_per_pixel, plasma=None, column_density=0.0,
     Raises
     ------
     ValueError
-        If the box is not a whole number of pixels, or temperatures or energies leave the table.
+        If the box is not a whole number of pixels, temperatures or energies leave the table, or a column is negative
+        or missing for some pixel.
     """
     plasma = Plasma.load() if plasma is None else plasma
     shape = sky_shape(gas, cells_per_pixel)
+    column = require_column(column_density, shape)
     edges = np.asarray(energy_edges, dtype=np.float64)
     fine = gas.broadening / SPEED_OF_LIGHT / FINE_STEPS  # step in log energy
     shift_step = max(1, round(velocity_step * FINE_STEPS))
@@ -110,7 +114,7 @@ def project(gas, energy_edges, cells_per_pixel, plasma=None, column_density=0.0,
         cube[:, pixels] += np.tensordot(templates, measure, axes=2)
     centres = (edges[1:] + edges[:-1]) / 2
     # The cubic has negative weights: far in the wings of a line they can leave less than nothing.
-    cube = np.maximum(cube, 0.0) * plasma.transmission(centres, column_density)[:, None]
+    cube = np.maximum(cube, 0.0) * plasma.transmission(centres, column).reshape(len(centres), -1)
     return cube.reshape(-1, *shape)
 
 
@@ -139,6 +143,26 @@ def sky_shape(gas, cells_per_pixel):
             f"the box must be a whole number of pixels of {cells_per_pixel} cells, found {ny} x {nx} cells"
         )
     return ny // cells_per_pixel, nx // cells_per_pixel
+
+
+def require_column(column_density, shape):
+    """Check an absorber in front of the pixels (y, x).
+
+    Returns
+    -------
+    () or (y, x) array
+
+    Raises
+    ------
+    ValueError
+        If it has another shape, or is negative or not finite.
+    """
+    column = np.asarray(column_density, dtype=np.float64)
+    if column.shape not in ((), shape):
+        raise ValueError(f"column_density: expected a number or shape {shape} as the sky, found {column.shape}")
+    if not np.all(np.isfinite(column) & (column >= 0)):
+        raise ValueError(f"column_density: expected numbers of at least 0, found a minimum of {column.min()}")
+    return column
 
 
 def _bright_cells(gas, shape, cells_per_pixel):

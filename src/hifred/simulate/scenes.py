@@ -1,7 +1,7 @@
 """Named scenes: a truth on the sky and what two instruments counted of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,8 @@ from hifred.data import Dataset
 from hifred.grid import CubeGrid
 from hifred.response import Response
 from hifred.simulate.maps import weighted_maps
-from hifred.simulate.observation import Camera, draw_counts, expected_counts
+from hifred.simulate.observation import Camera, draw_counts, expected_counts, noise_stream
+from hifred.simulate.point import PointSource, add_points
 from hifred.simulate.projection import project
 from hifred.simulate.truth import Scene, Truth
 from hifred.simulate.visit import Visit
@@ -37,8 +38,10 @@ class Plan:
         arcsec.
     center : (float, float)
         Right ascension and declination of the middle of the field, degrees.
-    column_density : float
+    column_density : float or (y, x) array
         Hydrogen column in front, 1e22 cm-2.
+    points : tuple of PointSource
+        What shines besides the gas.
     counts : float
         Expected counts of each instrument, where the caller of `scene` asks for none.
     """
@@ -49,7 +52,8 @@ class Plan:
     cells_per_pixel: int = 2
     pixel_size: float = 10.0
     center: tuple[float, float] = TYCHO
-    column_density: float = 0.2
+    column_density: float | np.ndarray = 0.2
+    points: tuple[PointSource, ...] = ()
     counts: float = DEFAULT_COUNTS
 
 
@@ -113,7 +117,7 @@ def scene_descriptions():
     return {name: entry.description for name, entry in _PLANS.items()}
 
 
-def scene(name, seed=0, counts=None, *, band=None, brightness=None):
+def scene(name, seed=0, counts=None, *, band=None, brightness=None, draw=0):
     """Simulate a scene: the sky, the instruments, and the photons they count.
 
     The same arguments give the same scene on every machine: the sky comes from `numpy.random.default_rng` (whose
@@ -136,6 +140,8 @@ def scene(name, seed=0, counts=None, *, band=None, brightness=None):
         Lowest and highest energy in keV, for scenes that have a choice ("xrism-epic-iron").
     brightness : float, optional
         Factor on the brightness of the sky, for scenes that have a choice ("xrism-epic-iron").
+    draw : int
+        Which draw of the photon noise: others see the same sky.
 
     Returns
     -------
@@ -144,14 +150,17 @@ def scene(name, seed=0, counts=None, *, band=None, brightness=None):
     Raises
     ------
     ValueError
-        If the name is unknown, the seed negative, counts or brightness not above 0, both are given, or the scene does
-        not have an option.
+        If the name is unknown, the seed or draw negative, counts or brightness not above 0, both are given, or the
+        scene does not have an option.
     """
+    if draw < 0:
+        raise ValueError(f"draw must not be negative, found {draw}")
     plan = plan_scene(name, seed, counts, band=band, brightness=brightness)
     description = _PLANS[name].description
     if isinstance(plan, Visit):
-        return Scene(name, description, plan.truth, plan.datasets(), plan.truth.grid, seed, plan.counts)
-    return _build(name, description, plan, seed, plan.counts if counts is None else float(counts))
+        datasets = replace(plan, draw=draw).datasets()
+        return Scene(name, description, plan.truth, datasets, plan.truth.grid, seed, plan.counts, draw)
+    return _build(name, description, plan, seed, plan.counts if counts is None else float(counts), draw)
 
 
 def plan_scene(name, seed=0, counts=None, *, band=None, brightness=None):
@@ -184,27 +193,32 @@ def plan_scene(name, seed=0, counts=None, *, band=None, brightness=None):
     return entry.function(seed, **{option: given[option] for option in entry.options if option in given})
 
 
-def _build(name, description, plan, seed, counts):
+def _build(name, description, plan, seed, counts, draw):
     """Compute the sky of a plan, and draw the counts of its cameras."""
     frame = plan.energy_edges, plan.cells_per_pixel
     values = np.sum([project(gas, *frame, column_density=plan.column_density) for gas in plan.gases], axis=0)
+    values = add_points(values, plan.energy_edges, plan.points, plan.column_density)
     grid = CubeGrid(plan.energy_edges, shape=values.shape[1:], pixel_size=plan.pixel_size, center=plan.center)
     truth = Truth(values, grid, **weighted_maps(plan.gases, *frame, column_density=plan.column_density))
-    seeds = [(seed, index) for index in range(1, len(plan.cameras) + 1)]
-    datasets = tuple(_observe(camera, truth, counts, s) for camera, s in zip(plan.cameras, seeds, strict=True))
-    return Scene(name, description, truth, datasets, grid, seed, counts)
+    datasets = tuple(
+        _observe(camera, truth, counts, noise_stream(seed, index, draw)) for index, camera in enumerate(plan.cameras, 1)
+    )
+    return Scene(name, description, truth, datasets, grid, seed, counts, draw)
 
 
-def _observe(camera, truth, counts, seed):
+def _observe(camera, truth, counts, stream):
     rate = expected_counts(camera, truth.values)
-    exposure = counts / rate.sum()
+    exposure = counts * (1 - camera.background) / rate.sum()
+    background = counts * camera.background / rate.size
+    given = camera if camera.assumed is None else camera.assumed
     response = Response.from_kernels(
         truth.values.shape,
-        psf=camera.psf,
-        lsf=camera.lsf,
-        area=camera.area * exposure,
-        rebin=camera.rebin,
+        psf=given.psf,
+        lsf=given.lsf,
+        area=given.area * exposure,
+        rebin=given.rebin,
         boundary="zero",
         normalize=False,  # the kernels sum to 1; columns of a matrix do not, where photons miss the channels
     )
-    return Dataset(draw_counts(exposure * rate, seed), response, name=camera.name, grid=truth.grid)
+    counts = draw_counts(exposure * rate + background, stream)
+    return Dataset(counts, response, background, name=camera.name, grid=truth.grid)

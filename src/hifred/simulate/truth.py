@@ -11,8 +11,8 @@ from hifred.grid import CubeGrid
 class Truth:
     """The sky that a scene's data were drawn from.
 
-    Maps are means over the line of sight weighted by the photons sent in the scene's band; nan where nothing
-    shines.
+    Maps are means over the line of sight of the gas, weighted by the photons that it sends in the scene's band; nan
+    where nothing shines.
 
     Attributes
     ----------
@@ -53,6 +53,8 @@ class Scene:
         Seed of the sky and of the photon noise.
     counts : float
         Expected counts of each instrument; of EPIC pn, before the PSF loses some, where event lists were made.
+    draw : int
+        Which draw of the photon noise.
     """
 
     name: str
@@ -62,3 +64,4 @@ class Scene:
     grid: CubeGrid
     seed: int
     counts: float
+    draw: int = 0

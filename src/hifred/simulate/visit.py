@@ -10,6 +10,7 @@ import numpy as np
 from hifred.data.event_writer import LAYOUTS, write_events
 from hifred.data.reduce import reduce
 from hifred.fitsio import replacing
+from hifred.simulate.observation import noise_stream
 from hifred.simulate.photons import observe
 from hifred.simulate.telescope import Telescope, middle
 from hifred.simulate.truth import Truth
@@ -35,12 +36,15 @@ class Visit:
         Seed of the photons.
     counts : float
         Photons that are expected to reach the first telescope's detector or the sky about it; without background.
+    draw : int
+        Which draw of the photons.
     """
 
     truth: Truth
     telescopes: tuple[Telescope, ...]
     seed: int
     counts: float
+    draw: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +99,8 @@ def write_observations(visit: Visit, folder: str | os.PathLike, *, overwrite: bo
     folder = Path(folder)
     for index, telescope in enumerate(visit.telescopes, 1):
         name = events_name(telescope.instrument.name)
-        _write_photons(visit.truth, telescope, (visit.seed, index), folder / name, overwrite)
+        stream = noise_stream(visit.seed, index, visit.draw)
+        _write_photons(visit.truth, telescope, stream, folder / name, overwrite)
         if telescope.redistribution.path is None:
             telescope.redistribution.write(folder / telescope.rmf_name, overwrite=overwrite)
         if telescope.area.path is None:
@@ -105,7 +110,7 @@ def write_observations(visit: Visit, folder: str | os.PathLike, *, overwrite: bo
     return [folder / name for name in visit.files]
 
 
-def _write_photons(truth: Truth, telescope: Telescope, seed: tuple[int, int], path: Path, overwrite: bool) -> None:
+def _write_photons(truth: Truth, telescope: Telescope, seed: tuple[int, ...], path: Path, overwrite: bool) -> None:
     preset = telescope.instrument
     photons = observe(truth.values, truth.grid, telescope, seed)
     # Another stream than that of the photons themselves.
