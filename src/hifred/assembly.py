@@ -11,6 +11,7 @@ from hifred.factorisation import factor_problem, one_spectrum
 from hifred.grid import CubeGrid
 from hifred.poisson import PoissonTerm
 from hifred.priors import CubePrior, Denoiser, DopplerSheets, Prior, SubspacePrior
+from hifred.priors.prior import AnalysisL1
 from hifred.priors.rank_one import RankOne, rank_one
 from hifred.solvers import (
     EM,
@@ -41,8 +42,9 @@ def assemble(datasets: Sequence[Dataset], prior: Prior, start: RankOne | None = 
     if not isinstance(prior, CubePrior):
         raise ValueError(f"prior: expected an object of hifred.priors, found {type(prior).__name__}")
     penalty = prior.prepare(terms, start)
-    data = CubeProblem.of(terms, start.cube)
-    return (EM(), data) if penalty is None else (PrimalDual(), PenalizedProblem(data, penalty))
+    if isinstance(penalty, AnalysisL1):
+        return PrimalDual(), PenalizedProblem(CubeProblem.of(terms, start.cube), penalty)
+    return EM(), CubeProblem.of(terms, start.cube, penalty)
 
 
 def start_of(datasets: Sequence[Dataset], prior: Prior) -> RankOne:

@@ -7,6 +7,7 @@ PRIORS = {
     "low-rank-sobolev": "LowRankSobolev",
     "low-rank-starlet": "LowRankStarlet",
     "starlet-2d1d": "Starlet2D1D",
+    "guided-smoothness": "GuidedSmoothness",
     "denoiser": "Denoiser",
     "low-rank": "LowRank",
     "unregularized": "Unregularized",

@@ -3,7 +3,7 @@
 from hifred.priors.cube_priors import Starlet2D1D, Unregularized
 from hifred.priors.denoiser import Denoiser
 from hifred.priors.doppler_sheets import DopplerSheets
-from hifred.priors.guided import GuidedVariation
+from hifred.priors.guided import GuidedSmoothness
 from hifred.priors.prior import CubePrior, Prior, SubspacePrior
 from hifred.priors.subspace_priors import LowRank, LowRankSobolev, LowRankStarlet
 
@@ -11,7 +11,7 @@ __all__ = [
     "CubePrior",
     "Denoiser",
     "DopplerSheets",
-    "GuidedVariation",
+    "GuidedSmoothness",
     "LowRank",
     "LowRankSobolev",
     "LowRankStarlet",

@@ -11,7 +11,7 @@ from hifred.grid import number, whole_numbers
 from hifred.poisson import PoissonTerm
 from hifred.priors.basis import Basis
 from hifred.priors.rank_one import RankOne
-from hifred.priors.transform import Transform
+from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
 from hifred.response.response import Response
 
@@ -49,7 +49,7 @@ class Prior(eqx.Module):
 
 
 class CubePrior(Prior):
-    """A penalty on the cube itself, `phi(z) = sum_j ||lambda_j o Psi_j z||_1`, or none."""
+    """A penalty on the cube itself, or none."""
 
     @property
     @abstractmethod
@@ -57,7 +57,7 @@ class CubePrior(Prior):
         """Whether a run ends as soon as C-stat is what it is expected to be at the truth."""
 
     @abstractmethod
-    def prepare(self, terms: Sequence[PoissonTerm], start: RankOne) -> "AnalysisL1 | None":
+    def prepare(self, terms: Sequence[PoissonTerm], start: RankOne) -> "AnalysisL1 | SeparablePenalty | None":
         """The penalty with its weights set by the data; None for no penalty."""
 
 
@@ -66,13 +66,13 @@ class AnalysisL1(eqx.Module):
 
     Attributes
     ----------
-    transform : Transform
+    transform : Starlet
         `Psi`; its norm is at most 1.
     weights : tuple of arrays of shape (energy, y, x)
         `lambda_j` of each band, per photons / cm2 / s.
     """
 
-    transform: Transform
+    transform: Starlet
     weights: tuple[Cube, ...]
 
     def of_coefficients(self, bands: Sequence[Cube]) -> Float[Array, ""]:
@@ -83,6 +83,18 @@ class AnalysisL1(eqx.Module):
     def value(self, cube: Cube) -> Float[Array, ""]:
         """The penalty of a cube."""
         return self.of_coefficients(self.transform.analysis(cube))
+
+
+class SeparablePenalty(eqx.Module):
+    """A smooth penalty on the cube that lies below sums over voxels, so that it fits into a step of EM."""
+
+    @abstractmethod
+    def value(self, cube: Cube) -> Float[Array, ""]:
+        """The penalty of a cube."""
+
+    @abstractmethod
+    def bound(self, cube: Cube) -> tuple[Cube, Cube]:
+        """Factors `w, v >= 0` of `phi(z') <= phi(z) + sum w (z' - z) + v (1 / z' - 1 / z)`, for all `z' > 0`."""
 
 
 class SubspacePrior(Prior):

@@ -1,6 +1,5 @@
-"""Transforms whose coefficients are penalised: starlets in space and along energy, and differences of neighbours."""
+"""The starlet transform: isotropic undecimated wavelets in space, and along energy."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
@@ -32,27 +31,7 @@ def mirrored(length: int, shift: int) -> np.ndarray:
     return np.where(source < length, source, 2 * length - 1 - source)
 
 
-class Transform(eqx.Module):
-    """A linear map `Psi` from a cube to bands of coefficients, each of the shape of the cube, of norm at most 1."""
-
-    @abstractmethod
-    def analysis(self, cube: Cube) -> list[Cube]:
-        """The bands."""
-
-    @abstractmethod
-    def adjoint(self, bands: Sequence[Cube]) -> Cube:
-        """Exact transpose of `analysis`."""
-
-    @abstractmethod
-    def smooth(self, cube: Cube) -> Cube:
-        """Local means of a cube, over neighbourhoods of the size that the transform looks at."""
-
-    @abstractmethod
-    def spread(self, steps: Cube) -> Cube:
-        """Primal steps `T` as coefficients see them: `|| spread^-1/2 Psi T^1/2 ||` is about 1 or less, in any band."""
-
-
-class Starlet(Transform):
+class Starlet(eqx.Module):
     """Detail coefficients of a cube: `scales` in space, then `energy_scales` along energy on each spatial scale.
 
     The smooth image `c_j` of scale `j` is the last one filtered by the B3 spline with holes `2^j`; the detail is
@@ -131,14 +110,6 @@ class Starlet(Transform):
                 means.append(cube)
         return means
 
-    def smooth(self, cube: Cube) -> Cube:
-        """The smooth-smooth cube."""
-        return self.decompose(cube)[1]
-
-    def spread(self, steps: Cube) -> Cube:
-        """The largest local mean of steps on any pair of scales; an edge of steps makes the norm up to 1.07."""
-        return reduce(jnp.maximum, self.smoothed(steps))
-
     def analysis(self, cube: Cube) -> list[Cube]:
         """The detail bands; `(scales + 1)(energy_scales + 1) - 1` of them, fine to coarse."""
         return self.decompose(cube)[0]
@@ -153,114 +124,3 @@ class Starlet(Transform):
             part = self._join_energy(bands[scale * group : (scale + 1) * group])
             total = part + self._smooth_sky(total - part, scale)
         return total
-
-
-class Differences(Transform):
-    """Differences of neighbouring voxels relative to a reference cube `R = spectrum x image`, in space and energy.
-
-    A pair of voxels p and q has the coefficient `(R_q z_p - R_p z_q) / (R_p + R_q) / sqrt(2 n)`: the difference of
-    `z / R` in units of the fainter voxel. It is zero for the reference itself. Each of the `n` bands (offsets, and
-    energy) is two sets of pairs without a common voxel, and the squares of a row's two factors add up to `1 / (2 n)` at
-    most: so the norm of the transform is at most 1.
-
-    Parameters
-    ----------
-    image : array of shape (y, x)
-        Image of the reference; positive.
-    spectrum : array of shape (energy,)
-        Its spectrum; positive. A single energy has no neighbours, and no band of its own.
-    offsets : sequence of (int, int)
-        Neighbours in space that each pixel is compared with, (dy, dx); one of each opposite two.
-    dtype : dtype
-        Precision.
-    """
-
-    sky: Float[Array, "offset pair y x"]
-    energy: Float[Array, "pair energy"]
-    smoothing: tuple[Float[Array, "y y"], Float[Array, "x x"]]
-    reference: tuple[Float[Array, " energy"], Float[Array, "y x"]]
-    offsets: tuple[tuple[int, int], ...] = eqx.field(static=True)
-
-    def __init__(self, image, spectrum, offsets: Sequence[tuple[int, int]], dtype):
-        image, spectrum = np.asarray(image, dtype=float), np.asarray(spectrum, dtype=float)
-        self.offsets = tuple(offsets)
-        sky = [_shares(image, moved(image, offset), inside(image.shape, offset)) for offset in self.offsets]
-        here = np.arange(spectrum.size) < spectrum.size - 1
-        self.sky = jnp.asarray(np.reshape(sky, (-1, 2, *image.shape)), dtype)
-        self.energy = jnp.asarray(_shares(spectrum, np.roll(spectrum, -1), here), dtype)
-        self.smoothing = _matrix(image.shape[0], dtype), _matrix(image.shape[1], dtype)
-        self.reference = jnp.asarray(spectrum, dtype), jnp.asarray(image, dtype)
-
-    @property
-    def shrink(self) -> float:
-        """The factor `1 / sqrt(2 n)` of all coefficients."""
-        return (2 * max(1, len(self.offsets) + (self.energy.shape[1] > 1))) ** -0.5
-
-    def pairs(self, cube: Cube) -> list[Cube]:
-        """For each band, the value at the other voxel of each pair; wraps round at the edges."""
-        others = [moved(cube, offset) for offset in self.offsets]
-        return [*others, jnp.roll(cube, -1, 0)] if len(cube) > 1 else others
-
-    def _bands(self) -> list[tuple[Array, Array]]:
-        """Factors of both voxels of each pair, of shape (y, x) or (energy, 1, 1)."""
-        bands = [(pair[0], pair[1]) for pair in self.sky]
-        here, there = self.energy[:, :, None, None]
-        return [*bands, (here, there)] if len(here) > 1 else bands
-
-    def analysis(self, cube: Cube) -> list[Cube]:
-        """Differences at each offset, then along energy; zero where there is no neighbour."""
-        return [
-            self.shrink * (here * cube - there * other)
-            for (here, there), other in zip(self._bands(), self.pairs(cube), strict=True)
-        ]
-
-    def adjoint(self, bands: Sequence[Cube]) -> Cube:
-        """Exact transpose of `analysis`."""
-        total = jnp.zeros_like(bands[0])
-        for index, ((here, there), band) in enumerate(zip(self._bands(), bands, strict=True)):
-            total += here * band
-            if index < len(self.offsets):
-                total -= moved(there * band, tuple(-step for step in self.offsets[index]))
-            else:
-                total -= jnp.roll(there * band, 1, 0)
-        return self.shrink * total
-
-    def smooth(self, cube: Cube) -> Cube:
-        """Means of `z / R` over a few pixels (B3 spline), times the reference."""
-        spectrum, image = self.reference
-        return (
-            spectrum[:, None, None]
-            * image
-            * (self.smoothing[0] @ (cube / spectrum[:, None, None] / image) @ self.smoothing[1])
-        )
-
-    def spread(self, steps: Cube) -> Cube:
-        """The largest `a^2 T_p + b^2 T_q` of the pairs of a voxel, with `a` and `b` the factors without `sqrt(2 n)`."""
-        return reduce(
-            jnp.maximum,
-            [
-                here**2 * steps + there**2 * other
-                for (here, there), other in zip(self._bands(), self.pairs(steps), strict=True)
-            ],
-        )
-
-
-def _matrix(size: int, dtype) -> Array:
-    return jnp.asarray(smoothing_matrix(size, 1), dtype)
-
-
-def moved(values, offset: tuple[int, ...]):
-    """The value at `p + offset`, put at `p`; wraps round at the edges."""
-    return jnp.roll(values, (-offset[0], -offset[1]), (-2, -1))
-
-
-def inside(shape: tuple[int, int], offset: tuple[int, int]) -> np.ndarray:
-    """Which pixels have a neighbour at an offset; (y, x)."""
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    dy, dx = offset
-    return (y + dy >= 0) & (y + dy < shape[0]) & (x + dx >= 0) & (x + dx < shape[1])
-
-
-def _shares(here, there, valid) -> np.ndarray:
-    """`q / (p + q)` and `p / (p + q)` of pairs, zero where there is none; (2, ...)."""
-    return np.where(valid, np.stack([np.asarray(there), np.asarray(here)]) / (here + np.asarray(there)), 0)

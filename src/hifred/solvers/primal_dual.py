@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from hifred.poisson import TINY, PoissonTerm
 from hifred.priors.prior import AnalysisL1
-from hifred.priors.transform import Transform
+from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
 from hifred.solvers.em import CubeProblem
 from hifred.solvers.solver import Progress, Solver, State, half_cstats
@@ -65,7 +65,7 @@ class Steps(eqx.Module):
         `t` the cube or its floor.
         """
         transform = problem.penalty.transform
-        floor = FLOOR * transform.smooth(cube)
+        floor = FLOOR * transform.decompose(cube)[1]
         filled = jnp.maximum(cube, floor)
         bounds = []
         for term in problem.terms:
@@ -116,8 +116,7 @@ class PrimalDual(Solver[PenalizedProblem, PrimalDualState]):
         z  = z - T (grad D(z) + Psi' y)            corrector
 
     (Loris & Verhoeven 2011, Inverse Problems 27, 125007; Chen, Huang & Zhang 2013, Inverse Problems 29, 025011.) It
-    needs `sigma T ||Psi||^2 <= 1`, and `||Psi|| <= 1`: so sigma is one over the spread of T (`Transform.spread`), a
-    local mean. A step takes one
+    needs `sigma T ||Psi||^2 <= 1`, and `||Psi|| <= 1`: so sigma is one over the local mean of T. A step takes one
     transform, one adjoint, and two passes through the responses.
 
     The decrease that may still be had is the gap between primal and dual objective, `phi(z') - <Psi' y, z'>` and what a
@@ -191,9 +190,9 @@ def metric(data: CubeProblem, brightness: Cube, curvature: Cube) -> Cube:
     return jnp.where(seen, brightness / jnp.where(seen, jnp.maximum(data.sensitivity, curvature), 1), 0)
 
 
-def dual_steps(transform: Transform, primal: Cube) -> Cube:
-    """Dual steps: a little less than one over the spread of the primal steps."""
-    widest = transform.spread(primal)
+def dual_steps(transform: Starlet, primal: Cube) -> Cube:
+    """Dual steps: a little less than one over the largest local mean of the primal steps on any scale."""
+    widest = reduce(jnp.maximum, transform.smoothed(primal))
     return CAUTION / jnp.maximum(widest, 1e-6 * widest.max() + 1e-37)
 
 
