@@ -15,7 +15,16 @@ from hifred import CubeGrid, Dataset, FusedCube, Response, cli
 from hifred.cli.choices import prior_named
 
 SHAPE = (24, 8, 9)
-PRIORS = ("doppler-sheets", "low-rank-sobolev", "low-rank-starlet", "starlet-2d1d", "guided-smoothness", "denoiser", "low-rank", "unregularized")
+PRIORS = (
+    "doppler-sheets",
+    "low-rank-sobolev",
+    "low-rank-starlet",
+    "starlet-2d1d",
+    "guided-smoothness",
+    "denoiser",
+    "low-rank",
+    "unregularized",
+)
 
 
 def observe(folder: Path, energies=(1.0, 2.0)) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ def test_its_example_runs(tmp_path, monkeypatch, capsys):
     exec(compile(example, "README.md", "exec"), names)
     assert names["scores"].nmse < -10
     assert names["image"].shape == (12, 15)
-    assert "converged" in capsys.readouterr().out
+    assert "tuned" in capsys.readouterr().out
     assert FusedCube.read("fused.fits").values.shape == (60, 12, 15)
     assert Path("report.html").stat().st_size < 15e6
 
