@@ -5,7 +5,7 @@ import pytest
 
 import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
-from hifred.tuning import Tuning, held_out, settle, thin, tune
+from hifred.tuning import Choice, Tuning, held_out, settle, thin, tune
 
 SHAPE = (12, 9, 9)
 
@@ -59,6 +59,7 @@ def test_edges():
     assert tuning.at_edge is None
     assert tuning.best_iterations == 2
     assert Tuning((1.0, 3.0), (5.0, 6.0), (1, 2), 1.0, 0.85, 0).at_edge == "lowest"
+    assert Choice("vmax", (0.0, 3.0), (5.0, 6.0), 0.0).at_edge is None, "nothing lies below 0"
     assert Tuning((1.0, 3.0), (6.0, 5.0), (1, 2), 3.0, 0.85, 0).at_edge == "highest"
 
 
@@ -100,7 +101,8 @@ def test_settings_that_are_not_given_are_chosen(data):
     assert (light.name, light.chosen, speed.name, speed.chosen) == (
         "light_strength", prior.light_strength, "vmax", prior.vmax,
     )  # fmt: skip
-    assert speed.values == (0.0, 600.0, 1800.0, 5400.0)
+    assert speed.values[:4] == (0.0, 600.0, 1800.0, 5400.0)
+    assert (speed.values[4:] == (16200.0,)) == (min(speed.deviances[:4]) == speed.deviances[3])
     assert prior.vmax == speed.values[int(np.argmin(speed.deviances))]
     assert settle(moving, prior) == (prior, ())
     still, choices = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1))

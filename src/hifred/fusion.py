@@ -25,7 +25,7 @@ from hifred.solvers import (
     minimise,
     solution_cube,
 )
-from hifred.tuning import settle, tune
+from hifred.tuning import Choice, settle, tune
 
 DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
@@ -130,19 +130,26 @@ def _tuned(
     if isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",)):
         prior, choices = settle(datasets, prior, stopping.max_iterations, say=say)
         found["settings"] = [choice.to_json() for choice in choices]
+        for choice in choices:
+            _warn_at_edge(choice)
     if strength == AUTO:
         tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance, say=say)
-        if tuning.at_edge is not None:
-            warnings.warn(
-                f"strength: the best one, {tuning.strength:.3g}, is the {tuning.at_edge} of those that were tried "
-                f"({tuning.strengths[0]:.3g} to {tuning.strengths[-1]:.3g}); a better one may lie beyond",
-                stacklevel=3,
-            )
+        _warn_at_edge(tuning.curve)
         found |= tuning.to_json()
         prior = replace(prior, strength=tuning.strength)
         if isinstance(prior, DopplerSheets):
             stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=True)
     return prior, stopping, found
+
+
+def _warn_at_edge(choice: Choice) -> None:
+    """Say so where the best value is the first or last that was tried."""
+    if choice.at_edge is not None:
+        warnings.warn(
+            f"{choice.name}: the best one, {choice.chosen:.3g}, is the {choice.at_edge} of those that were tried "
+            f"({choice.values[0]:.3g} to {choice.values[-1]:.3g}); a better one may lie beyond",
+            stacklevel=4,
+        )
 
 
 def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:

@@ -23,7 +23,8 @@ LOOSER = 3.0
 PATIENCE, TRIAL = 20, 40
 # Where strengths of a factorisation start.
 START = 1.5
-# Largest speeds that are tried, km/s, each with a fit of so many steps: enough to tell them apart.
+# Largest speeds that are tried, km/s, each with a short fit of so many steps to tell them apart. Where the last is the
+# best, one three times as large is tried as well.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 25
 # Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for it, which takes a
 # moment: so many of them, and steps each.
@@ -54,6 +55,13 @@ class Choice:
         """From deviances by value."""
         order = sorted(found)
         return cls(name, tuple(order), tuple(found[value] for value in order), min(order, key=found.__getitem__))
+
+    @property
+    def at_edge(self) -> str | None:
+        """`"lowest"` or `"highest"` where the best value is the first or last that was tried (and not 0)."""
+        if self.chosen == self.values[-1]:
+            return "highest"
+        return "lowest" if self.chosen == self.values[0] > 0 else None
 
     def to_json(self) -> dict:
         """As plain lists and numbers, for a file."""
@@ -88,6 +96,11 @@ class Tuning:
     seed: int
 
     @property
+    def curve(self) -> Choice:
+        """The strengths as those of any setting."""
+        return Choice("strength", self.strengths, self.deviances, self.strength)
+
+    @property
     def best_iterations(self) -> int:
         """Iterations of the fit with the best strength."""
         return self.iterations[self.strengths.index(self.strength)]
@@ -95,9 +108,7 @@ class Tuning:
     @property
     def at_edge(self) -> str | None:
         """`"lowest"` or `"highest"` where the best strength is the first or last that was tried; else None."""
-        if self.strength == self.strengths[0]:
-            return "lowest"
-        return "highest" if self.strength == self.strengths[-1] else None
+        return self.curve.at_edge
 
     def to_json(self) -> dict:
         """As plain lists and numbers, for a file."""
@@ -267,6 +278,9 @@ def settle(
     if prior.vmax is None:
         like = prior if prior.strength is not None else replace(prior, strength=START)
         found = {speed: attempt("vmax", like, SCREENING, speed) for speed in SPEEDS}
+        if min(found, key=found.__getitem__) == SPEEDS[-1]:
+            faster = FACTOR * SPEEDS[-1]
+            found[faster] = attempt("vmax", like, SCREENING, faster)
         choices.append(Choice.of("vmax", found))
         prior = replace(prior, vmax=choices[-1].chosen)
     return prior, tuple(choices)

@@ -155,19 +155,7 @@ class UserFunction:
 def made_fit(denoise: Callable, shape: tuple[int, ...], dtype: DTypeLike) -> Callable:
     """A denoiser for compiled code: modules of equinox as they are, anything else as a `UserFunction`.
 
-    Parameters
-    ----------
-    denoise : callable
-        From an array of shape (n, y, x) and a float to an array of the same shape.
-    shape : (n, y, x)
-        Shape it will be called with.
-    dtype : dtype
-        Precision it will be called with.
-
-    Raises
-    ------
-    ValueError
-        If it returns something else than real numbers of that shape.
+    Arguments and errors are those of `UserFunction`.
     """
     if not issubclass(type(denoise), eqx.Module):
         return UserFunction(denoise, shape, dtype)
