@@ -59,6 +59,7 @@ def test_edges():
     assert tuning.at_edge is None
     assert tuning.best_iterations == 2
     assert Tuning((1.0, 3.0), (5.0, 6.0), (1, 2), 1.0, 0.85, 0).at_edge == "lowest"
+    assert Choice("light_strength", (1.0, 3.0), (5.0, 5.5), 1.0).at_edge is None, "it hardly falls"
     assert Choice("vmax", (0.0, 3.0), (5.0, 6.0), 0.0).at_edge is None, "nothing lies below 0"
     assert Tuning((1.0, 3.0), (6.0, 5.0), (1, 2), 3.0, 0.85, 0).at_edge == "highest"
 
@@ -76,7 +77,7 @@ def test_fuse_keeps_the_curve_and_uses_the_choice(data, tmp_path):
 def test_the_edge_of_the_strengths_is_a_warning(data, monkeypatch):
     monkeypatch.setattr("hifred.tuning.MOST", 2)
     with pytest.warns(UserWarning, match="is the (lowest|highest) of those that were tried"):
-        hifred.fuse(data, LowRankSobolev(), strength="auto", progress=False)
+        hifred.fuse(data, LowRankSobolev(strength=100.0), strength="auto", progress=False)
 
 
 def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):

@@ -16,6 +16,8 @@ from hifred.solvers import FactorProblem, Stopping, minimise, solution_cube
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them.
 FACTOR, MOST = 3.0, 6
+# C-stats that differ by less are taken for the same.
+NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest. Its
@@ -58,10 +60,13 @@ class Choice:
 
     @property
     def at_edge(self) -> str | None:
-        """`"lowest"` or `"highest"` where the best value is the first or last that was tried (and not 0)."""
-        if self.chosen == self.values[-1]:
+        """`"lowest"` or `"highest"` where the C-stat still falls at the first (above 0) or last that was tried."""
+        best = min(self.deviances)
+        if self.chosen == self.values[-1] and self.deviances[-2] - best >= NOISE:
             return "highest"
-        return "lowest" if self.chosen == self.values[0] > 0 else None
+        if self.chosen == self.values[0] > 0 and self.deviances[1] - best >= NOISE:
+            return "lowest"
+        return None
 
     def to_json(self) -> dict:
         """As plain lists and numbers, for a file."""
@@ -107,7 +112,7 @@ class Tuning:
 
     @property
     def at_edge(self) -> str | None:
-        """`"lowest"` or `"highest"` where the best strength is the first or last that was tried; else None."""
+        """As of a `Choice`."""
         return self.curve.at_edge
 
     def to_json(self) -> dict:
@@ -287,7 +292,7 @@ def settle(
 
 
 def _walk(first: float, attempt: Callable[[float], float], most: int) -> dict[float, float]:
-    """Deviances by value, from the first one on in steps of 3, downhill until they rise."""
+    """Deviances by value, from the first one on in steps of 3, downhill as long as they fall by `NOISE`."""
     found = {first: attempt(first)}
     found[first / FACTOR] = attempt(first / FACTOR)
     lower = found[first / FACTOR] < found[first]
@@ -296,7 +301,7 @@ def _walk(first: float, attempt: Callable[[float], float], most: int) -> dict[fl
     while len(found) < most:
         following = value * factor
         found[following] = attempt(following)
-        if found[following] >= found[value]:
+        if found[following] > found[value] - NOISE:
             break
         value = following
     return found

@@ -73,7 +73,7 @@ def test_event_lists_go_through_reduce_as_the_output_says(hifred, tmp_path):
         dataset.grid.require_same(truth.grid, ("data", "truth"))
         expected = dataset.predict(truth.values)[dataset.mask].sum(dtype=float)
         assert dataset.counts[dataset.mask].sum() == pytest.approx(expected, abs=4 * expected**0.5)
-    assert hifred(*fuse, "-o", "iron/fused.fits", "--max-iterations", 2, "--quiet")[0] == 0
+    assert hifred(*fuse, "-o", "iron/fused.fits", "--prior", "unregularized", "--max-iterations", 2, "--quiet")[0] == 0
     assert FusedCube.read("iron/fused.fits").values.shape == truth.values.shape
 
 
