@@ -143,6 +143,7 @@ METHODS = {
     "LowRankStarlet oracle": Method(strength_oracle(priors.LowRankStarlet()), oracle=True),
     "Starlet2D1D oracle": Method(strength_oracle(priors.Starlet2D1D()), oracle=True),
     "Denoiser blind": Method(blind(priors.Denoiser())),
+    "GuidedSmoothness blind": Method(blind(priors.GuidedSmoothness())),
     "DopplerSheets vmax=0 blind": Method(blind(priors.DopplerSheets(vmax=0.0))),
     "DopplerSheets blind": Method(blind(priors.DopplerSheets())),
     "DopplerSheets oracle": Method(sheets_oracle, oracle=True),
