@@ -108,8 +108,9 @@ def _counts_per_photon(terms: Sequence[PoissonTerm], start: RankOne) -> float:
 
 
 def parts_of(factors: Factors, templates: TemplateGrid) -> Parts:
-    """Factors as host arrays with their energies and velocities."""
+    """Factors as host arrays with their energies and velocities, as far as the templates are seen."""
+    used = templates.used
     return Parts(
-        templates.energies, np.array(factors.templates), templates.velocities, np.array(factors.profiles),
+        templates.energies[used], np.array(factors.templates)[used], templates.velocities, np.array(factors.profiles),
         np.array(factors.mixture),
     )  # fmt: skip

@@ -1,27 +1,24 @@
 """Spectra of gas at many velocities: templates on a grid of log energy, where a Doppler shift is a translation."""
 
-from functools import reduce
-from operator import add
-
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from hifred.doppler import SPEED_OF_LIGHT
 
-# Nodes of the template grid for each energy bin of the cube, and for each step in velocity at least.
-NODES_PER_BIN = 1.0
-NODES_PER_STEP = 5
 # The smoothing kernel ends at this many standard deviations.
 REACH = 3.0
+# Grids for speeds up to this one, km/s, and the smoothing that goes with them, have one size: they compile once.
+ROOM, ROOM_SMOOTHING = 5400.0, 270.0
 
 
 class DopplerShift(eqx.Module):
     """From templates `T[n, k]` to spectra `V[e, j, k]`: template `k`, smoothed, at velocity `j`.
 
-    `V[e, j, k] = w_e sum_n h_n(ln E_e + s_j) (G T)[n, k]`: linear interpolation `h` on the template grid, a shift `s_j`
-    of a whole number of its nodes, a Gaussian `G`, and the width `w_e` of the energy bin.
+    `V[e, j, k] = w_e sum_n h_n(ln E_e + s_j) (G T)[n, k]`: linear interpolation `h` on the template grid, once to the
+    shift `s_j` and once to the energies, a Gaussian `G`, and the width `w_e` of the energy bin.
 
     Attributes
     ----------
@@ -31,17 +28,18 @@ class DopplerShift(eqx.Module):
         Widths of the energy bins over their mean.
     kernel : array of shape (2 h + 1,)
         The Gaussian.
-    offsets : tuple of int
-        First node of each velocity; the velocities increase.
-    nodes : int
-        Number of nodes of a template.
+    first, part : arrays of shape (J,)
+        First node of each velocity, which increase, and how far the next one is.
+    nodes, reach : int
+        Number of nodes of a template, and of those that a velocity sees.
     """
 
     lower: Int[Array, " energy"]
     fraction: Float[Array, " energy"]
     width: Float[Array, " energy"]
     kernel: Float[Array, " taps"]
-    offsets: tuple[int, ...] = eqx.field(static=True)
+    first: Int[Array, " velocity"]
+    part: Float[Array, " velocity"]
     nodes: int = eqx.field(static=True)
     reach: int = eqx.field(static=True)
 
@@ -49,8 +47,15 @@ class DopplerShift(eqx.Module):
         """The spectra `V`; their transpose is the one JAX derives."""
         half = self.kernel.shape[0] // 2
         padded = jnp.pad(templates, ((half, half), (0, 0)), mode="edge")
-        smooth = reduce(add, [self.kernel[t] * padded[t : t + self.nodes] for t in range(2 * half + 1)])
-        shifted = jnp.stack([smooth[at : at + self.reach] for at in self.offsets], axis=1)
+        smooth = jax.lax.conv_general_dilated(
+            padded.T[:, None], self.kernel[None, None], (1,), "VALID", precision=jax.lax.Precision.HIGHEST
+        )[:, 0].T
+
+        def moved(first, part):
+            seen = jax.lax.dynamic_slice_in_dim(smooth, first, self.reach + 1)
+            return (1 - part) * seen[:-1] + part * seen[1:]
+
+        shifted = jax.vmap(moved, out_axes=1)(self.first, self.part)
         t = self.fraction[:, None, None]
         return self.width[:, None, None] * ((1 - t) * shifted[self.lower] + t * shifted[self.lower + 1])
 
@@ -66,11 +71,14 @@ class TemplateGrid(eqx.Module):
         km/s, positive when the gas moves away, increasing.
     shift : DopplerShift
         The operator.
+    used : slice
+        Nodes that any velocity sees.
     """
 
     energies: np.ndarray
     velocities: np.ndarray
     shift: DopplerShift
+    used: slice
 
 
 def template_grid(
@@ -91,25 +99,28 @@ def template_grid(
     """
     energy = 0.5 * (energy_edges[:-1] + energy_edges[1:])
     widths = np.diff(energy_edges)
-    resolution = float(np.median(widths / energy)) / NODES_PER_BIN
+    spacing = float(np.median(widths / energy))
     count = int(velocity_max // velocity_step) if velocity_max > 0 else 0
-    # A step is a whole number of nodes.
-    per_step = max(NODES_PER_STEP, round(velocity_step / SPEED_OF_LIGHT / resolution)) if count else 1
-    spacing = velocity_step / SPEED_OF_LIGHT / per_step if count else resolution
-    margin = count * per_step + 2
-    first = np.log(energy[0]) - margin * spacing
-    place = (np.log(energy) - first) / spacing - margin
+    shifts = np.arange(-count, count + 1) * velocity_step / SPEED_OF_LIGHT
+    room, broadest = (max(velocity_max, ROOM), max(smoothing, ROOM_SMOOTHING)) if count else (0.0, smoothing)
+    margin = int(np.ceil(room / SPEED_OF_LIGHT / spacing)) + 2
+    lowest = np.log(energy[0]) - margin * spacing
+    place = (np.log(energy) - np.log(energy[0])) / spacing
     lower = np.floor(place).astype(int)
     reach = int(lower[-1]) + 2
-    nodes = reach + 2 * margin
+    nodes = reach + 2 * margin + 1
     # Light of gas that recedes at v is seen at lower energy: its template is read at a higher rest energy.
-    steps = np.arange(-count, count + 1) * per_step
-    half = int(np.ceil(REACH * smoothing / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
+    starts = margin + shifts / spacing
+    first = np.floor(starts).astype(int)
+    half = int(np.ceil(REACH * broadest / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
     taps = np.arange(-half, half + 1) * spacing * SPEED_OF_LIGHT
     kernel = np.exp(-0.5 * (taps / smoothing) ** 2) if half else np.ones(1)
     shift = DopplerShift(
         jnp.asarray(lower, jnp.int32), jnp.asarray(place - lower, dtype), jnp.asarray(widths / widths.mean(), dtype),
-        jnp.asarray(kernel / kernel.sum(), dtype), tuple(int(margin + step) for step in steps), nodes, reach,
+        jnp.asarray(kernel / kernel.sum(), dtype), jnp.asarray(first, jnp.int32), jnp.asarray(starts - first, dtype),
+        nodes, reach,
     )  # fmt: skip
-    rest = np.exp(first + spacing * np.arange(nodes))
-    return TemplateGrid(rest, SPEED_OF_LIGHT * np.tanh(spacing * steps), shift)
+    rest = np.exp(lowest + spacing * np.arange(nodes))
+    reached = int(np.ceil(REACH * smoothing / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
+    used = slice(max(0, first[0] - reached), min(nodes, int(first[-1]) + reach + 1 + reached))
+    return TemplateGrid(rest, SPEED_OF_LIGHT * np.tanh(shifts), shift, used)

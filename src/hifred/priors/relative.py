@@ -1,9 +1,10 @@
 """Smoothness of maps by relative differences, tied to what the sharpest camera sees."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hifred.poisson import PoissonTerm
 
@@ -39,22 +40,28 @@ class RelativeSmoothness(eqx.Module):
 
     def value(self, fields: Fields) -> Float[Array, ""]:
         """The penalty."""
-        total = jnp.zeros((), fields.dtype)
-        for weight, offset in zip(self.weights, OFFSETS, strict=True):
-            total += self.strength * (weight * _distance(fields, _neighbour(fields, offset))).sum((2, 3)).sum()
+
+        def add_pairs(total, pairs):
+            weight, offset = pairs
+            return total + (weight * _distance(fields, _neighbour(fields, offset))).sum((2, 3)).sum(), None
+
+        total, _ = jax.lax.scan(add_pairs, jnp.zeros((), fields.dtype), (self.weights, jnp.asarray(OFFSETS)))
+        total *= self.strength
         if fields.shape[1] > 1:
             total += self.along * _distance(fields[:, 1:], fields[:, :-1]).sum((2, 3)).sum()
         return total
 
     def slopes(self, fields: Fields) -> tuple[Fields, Fields]:
         """Gradient, and curvature of a separable quadratic that has it and is not below the penalty near `fields`."""
-        gradient, curvature = jnp.zeros_like(fields), jnp.zeros_like(fields)
-        for tie, offset in zip(self.weights, OFFSETS, strict=True):
-            other, back = _neighbour(fields, offset), (-offset[0], -offset[1])
-            here, there = _slopes(fields, other)
-            weight = self.strength * tie
-            gradient += weight * here[0] + _neighbour(weight * there[0], back)
-            curvature += weight * here[1] + _neighbour(weight * there[1], back)
+
+        def add_pairs(total, pairs):
+            weight, offset = pairs
+            here, there = _slopes(fields, _neighbour(fields, offset))
+            return tuple(total[k] + weight * here[k] + _neighbour(weight * there[k], -offset) for k in range(2)), None
+
+        zero = jnp.zeros_like(fields)
+        total, _ = jax.lax.scan(add_pairs, (zero, zero), (self.weights, jnp.asarray(OFFSETS)))
+        gradient, curvature = self.strength * total[0], self.strength * total[1]
         if fields.shape[1] > 1:
             here, there = _slopes(fields[:, :-1], fields[:, 1:])
             below, above = ((0, 0), (0, 1), (0, 0), (0, 0)), ((0, 0), (1, 0), (0, 0), (0, 0))
@@ -63,9 +70,9 @@ class RelativeSmoothness(eqx.Module):
         return gradient, curvature
 
 
-def _neighbour(fields: Array, offset: tuple[int, int]) -> Array:
+def _neighbour(fields: Array, offset: Int[Array, " 2"]) -> Array:
     """The value at `p + offset`, put at `p`; wraps round, where weights are zero."""
-    return jnp.roll(fields, (-offset[0], -offset[1]), (-2, -1))
+    return jnp.roll(fields, -offset, (-2, -1))
 
 
 def _distance(a: Array, b: Array) -> Array:

@@ -271,27 +271,32 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         plain, decrement = self._plain(problem, state)
         following = 0.5 * (1 + jnp.sqrt(1 + 4 * state.momentum**2))
         exponent = jnp.minimum((state.momentum - 1) / following, MOMENTUM)
-        ahead = jax.tree.map(lambda new, old: _extrapolated(new, old, exponent), plain, state.image)
-        ahead = normalised(problem, ahead)
-        one = jnp.ones_like(following)
 
-        def tried(factors, momentum, otherwise):
-            """The factors where the objective falls, something else otherwise."""
+        def ahead():
+            return jax.tree.map(lambda new, old: _extrapolated(new, old, exponent), plain, state.image), following
+
+        def alone():
+            return plain, jnp.ones_like(following)
+
+        def short():
+            part = -SHORT * jnp.ones_like(exponent)
+            return jax.tree.map(lambda new, old: _extrapolated(old, new, part), plain, state.factors), 0 * exponent + 1
+
+        def attempt(tried):
+            number, _ = tried
+            factors, momentum = jax.lax.switch(number, (ahead, alone, short))
+            factors = normalised(problem, factors)
             models, penalty = problem.predict(factors), problem.penalty(factors)
-            rise = change(terms, state.models, models) + penalty - state.progress.penalty
-            return jax.lax.cond(rise <= 0, lambda: (factors, models, penalty, momentum), otherwise)
+            falls = change(terms, state.models, models) + penalty - state.progress.penalty <= 0
+            # Where the last one is worse as well, things stay.
+            ends = falls | (number == 2)
+            better = (factors, models, penalty, momentum)
+            same = (state.factors, state.models, state.progress.penalty, jnp.ones_like(momentum))
+            chosen = jax.tree.map(lambda new, old: jnp.where(falls, new, old), better, same)
+            return jnp.where(ends, 3, number + 1), chosen
 
-        def stay():
-            return state.factors, state.models, state.progress.penalty, one
-
-        def shorten():
-            short = jax.tree.map(lambda new, old: _extrapolated(old, new, -SHORT * one), plain, state.factors)
-            return tried(normalised(problem, short), one, stay)
-
-        def restart():
-            return tried(plain, one, shorten)
-
-        factors, models, penalty, momentum = tried(ahead, following, restart)
+        start = (state.factors, state.models, state.progress.penalty, following)
+        _, (factors, models, penalty, momentum) = jax.lax.while_loop(lambda t: t[0] < 3, attempt, (0, start))
         progress = Progress(half_cstats(terms, models), penalty, decrement)
         return FactorState(progress, factors, plain, models, momentum)
 
