@@ -25,7 +25,7 @@ from hifred.solvers import (
     minimise,
     solution_cube,
 )
-from hifred.tuning import Choice, settle, tune
+from hifred.tuning import Choice, Split, settle, tune
 
 DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
@@ -127,13 +127,15 @@ def _tuned(
             raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
         if strength != AUTO:
             prior = replace(prior, strength=number("strength", strength))
-    if isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",)):
-        prior, choices = settle(datasets, prior, stopping.max_iterations, say=say)
+    unsettled = isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",))
+    split = Split.of(datasets) if unsettled or strength == AUTO else None
+    if isinstance(prior, DopplerSheets) and unsettled:
+        prior, choices = settle(datasets, prior, stopping.max_iterations, say=say, split=split)
         found["settings"] = [choice.to_json() for choice in choices]
         for choice in choices:
             _warn_at_edge(choice)
     if strength == AUTO:
-        tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance, say=say)
+        tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance, say=say, split=split)
         _warn_at_edge(tuning.curve)
         found |= tuning.to_json()
         prior = replace(prior, strength=tuning.strength)

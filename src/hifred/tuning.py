@@ -21,13 +21,13 @@ NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest. Its
-# strengths are told apart after so few steps; the best one goes on to its end.
-PATIENCE, TRIAL = 20, 40
+# strengths are told apart after so many steps; the best one goes on to its end.
+PATIENCE, TRIAL = 20, 80
 # Where strengths of a factorisation start.
 START = 1.5
-# Largest speeds that are tried, km/s, each with a short fit of so many steps to tell them apart. Where the last is the
-# best, one three times as large is tried as well.
-SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 25
+# Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best two. The best two then
+# go on to more steps; where the last is still the best, one three times as large is tried as well.
+SPEEDS, SCREENING, RACE = (0.0, 600.0, 1800.0, 5400.0), 25, 60
 # Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for it, which takes a
 # moment: so many of them, and steps each.
 LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 60
@@ -178,7 +178,7 @@ def held_out(datasets: Sequence[Dataset], models: Sequence, rests: Sequence, fra
 
 def tune(
     datasets: Sequence[Dataset], prior: Prior, max_iterations: int = 200, tolerance: float | None = None, *,
-    fraction: float = 0.85, seed: int = 0, say: Callable[[str], object] | None = None,
+    fraction: float = 0.85, seed: int = 0, say: Callable[[str], object] | None = None, split: "Split | None" = None,
 ) -> Tuning:  # fmt: skip
     """Choose the strength of a prior by count thinning.
 
@@ -200,6 +200,8 @@ def tune(
         Seed of the split.
     say : callable, optional
         Called with a sentence for each fit.
+    split : Split, optional
+        A split of the data sets to go on with, in place of a new one: its fits are not made again.
 
     Returns
     -------
@@ -214,7 +216,7 @@ def tune(
     first = START if isinstance(prior, DopplerSheets) and prior.strength is None else getattr(prior, "strength", None)
     if first is None or not first > 0:
         raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
-    split = _Split.of(datasets, fraction, seed)
+    split = Split.of(datasets, fraction, seed) if split is None else split
     stopping = Stopping(max_iterations, LOOSER * (prior.tolerance if tolerance is None else tolerance), at_noise=False)
     iterations: dict[float, int] = {}
 
@@ -231,13 +233,14 @@ def tune(
     if factors and max_iterations > TRIAL:
         _, iterations[curve.chosen] = split.foretold(replace(prior, strength=curve.chosen), stopping)
     return Tuning(
-        curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, fraction, seed
-    )
+        curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, split.fraction,
+        split.seed,
+    )  # fmt: skip
 
 
 def settle(
     datasets: Sequence[Dataset], prior: DopplerSheets, max_iterations: int = 200, *, fraction: float = 0.85,
-    seed: int = 0, say: Callable[[str], object] | None = None,
+    seed: int = 0, say: Callable[[str], object] | None = None, split: "Split | None" = None,
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
@@ -245,7 +248,7 @@ def settle(
 
     Parameters
     ----------
-    datasets, max_iterations, fraction, seed, say
+    datasets, max_iterations, fraction, seed, say, split
         As for `tune`.
     prior : DopplerSheets
         Settings that are not None stay.
@@ -263,7 +266,7 @@ def settle(
         If the fraction is not between 0 and 1.
     """
     choices = []
-    split = _Split.of(datasets, fraction, seed)
+    split = Split.of(datasets, fraction, seed) if split is None else split
 
     def attempt(name: str, like: DopplerSheets, steps: int, value: float) -> float:
         deviance, _ = split.foretold(
@@ -282,13 +285,29 @@ def settle(
         prior = replace(prior, vmax=0.0)
     if prior.vmax is None:
         like = prior if prior.strength is not None else replace(prior, strength=START)
-        found = {speed: attempt("vmax", like, SCREENING, speed) for speed in SPEEDS}
-        if min(found, key=found.__getitem__) == SPEEDS[-1]:
-            faster = FACTOR * SPEEDS[-1]
-            found[faster] = attempt("vmax", like, SCREENING, faster)
+        found = _race(partial(attempt, "vmax", like))
         choices.append(Choice.of("vmax", found))
         prior = replace(prior, vmax=choices[-1].chosen)
     return prior, tuple(choices)
+
+
+def _race(attempt: Callable[[int, float], float]) -> dict[float, float]:
+    """Deviances by speed, each after as many steps as it took to fall behind."""
+    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS}
+
+    def best_two() -> list[float]:
+        return sorted(found, key=found.__getitem__)[:2]
+
+    slow, fast = sorted(best_two())
+    between = np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR)
+    # Whole numbers, for people.
+    between = float(np.round(between, -1))
+    found[between] = attempt(SCREENING, between)
+    found |= {speed: attempt(RACE, speed) for speed in best_two()}
+    if best_two()[0] == SPEEDS[-1]:
+        faster = FACTOR * SPEEDS[-1]
+        found[faster] = attempt(RACE, faster)
+    return found
 
 
 def _walk(first: float, attempt: Callable[[float], float], most: int) -> dict[float, float]:
@@ -308,42 +327,73 @@ def _walk(first: float, attempt: Callable[[float], float], most: int) -> dict[fl
 
 
 @dataclass(frozen=True, eq=False)
-class _Split:
-    """Data sets split at random: `parts` to be fitted, `rests` to be foretold."""
+class Split:
+    """Data sets split at random, and fits of the first part, which can go on.
+
+    Attributes
+    ----------
+    datasets : tuple of Dataset
+        All counts.
+    parts : tuple of Dataset
+        Those to be fitted.
+    rests : tuple of arrays of shape (channel, y, x)
+        Those to be foretold.
+    fraction : float
+        Part of the photons to be fitted.
+    seed : int
+        Seed of the split.
+    """
 
     datasets: tuple[Dataset, ...]
     parts: tuple[Dataset, ...]
     rests: tuple[Any, ...]
     fraction: float
-    starts: dict = field(default_factory=dict)
+    seed: int
+    _starts: dict = field(default_factory=dict)
+    _fits: dict = field(default_factory=dict)
 
     @classmethod
-    def of(cls, datasets: Sequence[Dataset], fraction: float, seed: int) -> "_Split":
+    def of(cls, datasets: Sequence[Dataset], fraction: float = 0.85, seed: int = 0) -> "Split":
+        """A new split.
+
+        Raises
+        ------
+        ValueError
+            If the fraction is not between 0 and 1.
+        """
         fraction = number("fraction", fraction)
         if not 0 < fraction < 1:
             raise ValueError(f"fraction: expected a number between 0 and 1, found {fraction}")
         (seed,) = whole_numbers("seed", [seed])
         rng = np.random.default_rng(seed)
         parts, rests = zip(*(thin(dataset, fraction, rng) for dataset in datasets), strict=True)
-        return cls(tuple(datasets), parts, rests, fraction)
+        return cls(tuple(datasets), parts, rests, fraction, seed)
 
     def foretold(self, prior: Prior, stopping: Stopping) -> tuple[float, int]:
-        """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way."""
+        """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way.
+
+        A factorisation that has been fitted before goes on from where it was.
+        """
         # Where fits start depends on the strength of the penalty on light alone.
         key = (type(prior), getattr(prior, "light_strength", None), getattr(prior, "single", False))
-        if key not in self.starts:
-            self.starts[key] = start_of(self.parts, prior)
-        solver, problem = assemble(self.parts, prior, self.starts[key])
+        if key not in self._starts:
+            self._starts[key] = start_of(self.parts, prior)
+        solver, problem = assemble(self.parts, prior, self._starts[key])
         if not isinstance(problem, FactorProblem):
             solution = minimise(solver, problem, stopping)
             models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]
             return held_out(self.datasets, models, self.rests, self.fraction), solution.history[-1].iteration
-        course: list[float] = []
+        onward, course = self._fits.get(prior, (None, []))
+
+        def over() -> bool:
+            return len(course) - int(np.argmin(course)) > PATIENCE
 
         def enough(state) -> bool:
             models = [np.asarray(model) for model in state.models]
             course.append(held_out(self.datasets, models, self.rests, self.fraction))
-            return len(course) - int(np.argmin(course)) > PATIENCE
+            return over()
 
-        minimise(solver, problem, stopping, enough=enough)
+        if onward is None or (onward.history[-1].iteration < stopping.max_iterations and not over()):
+            onward = minimise(solver, problem, stopping, enough=enough, onward=onward)
+            self._fits[prior] = onward, course
         return min(course), int(np.argmin(course)) + 1

@@ -47,7 +47,7 @@ class DopplerSheets(Prior):
 
     strength: float | None = _optional("strength")
     light_strength: float | None = _optional("light_strength")
-    templates: int = 10
+    templates: int = 5
     sheets: int = 3
     vmax: float | None = _optional("vmax")
     velocity_step: float | None = _optional("velocity_step")

@@ -116,6 +116,7 @@ def minimise(
     observers: Sequence[Observer] = (),
     checkpoint: Checkpoint | None = None,
     enough: Callable[[State], bool] | None = None,
+    onward: Solution | None = None,
 ) -> Solution:
     """Run a solver to its end.
 
@@ -133,14 +134,19 @@ def minimise(
         Where to keep the state from time to time, and to find it again.
     enough : callable, optional
         Called with each state; true ends the run.
+    onward : Solution, optional
+        Of the same problem: where to go on from, in place of the solver's start.
 
     Returns
     -------
     Solution
     """
     score = Scorer(problem.terms)
-    state = _init(solver, problem)
-    course = Course(state, (score(state, 0, 0.0),))
+    if onward is None:
+        state = _init(solver, problem)
+        course = Course(state, (score(state, 0, 0.0),))
+    else:
+        course = Course(onward.state, onward.history)
     if checkpoint is not None:
         course = checkpoint.load(course)
     began = time.perf_counter() - course.history[-1].time
