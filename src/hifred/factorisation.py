@@ -56,8 +56,8 @@ def factor_problem(
     Profiles are relative to the image of the start. Pixels are tied where the spectra of the sharpest camera whose
     pixels are those of the sky agree; evenly without.
     """
-    strength, light_strength = prior.strength, prior.light_strength
-    if strength is None or light_strength is None or prior.vmax is None:
+    strength, light_strength, gases, sheets = prior.strength, prior.light_strength, prior.templates, prior.sheets
+    if strength is None or light_strength is None or prior.vmax is None or gases is None or sheets is None:
         raise ValueError(f"{prior.unsettled[0]}: expected a number, found None: `hifred.tuning` chooses it from data")
     dtype = start.image.dtype
     energies, *sky = datasets[0].response.in_shape
@@ -69,9 +69,10 @@ def factor_problem(
     spectrum = gaussian_filter1d(np.asarray(start.spectrum, dtype=float), SMOOTH)
     centres = np.arange(energies) + energies + 0.5 if grid is None else grid.energies
     factors = start_factors(
-        prior, spectrum, templates.energies, centres, np.asarray(start.image, dtype=float), templates.velocities
-    )
-    components = templates.velocities.size * prior.templates
+        gases, sheets, prior.speed, spectrum, templates.energies, centres, np.asarray(start.image, dtype=float),
+        templates.velocities,
+    )  # fmt: skip
+    components = templates.velocities.size * gases
 
     def smoothness(weights: np.ndarray, space: float, along: float) -> RelativeSmoothness:
         return RelativeSmoothness(*(jnp.asarray(value, dtype) for value in (weights, space, along)))

@@ -1,6 +1,6 @@
 """Settings of a prior from the data alone: fit a part of the photons, ask the rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from hifred.data.dataset import Dataset
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
 from hifred.priors import DopplerSheets, Prior
+from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.solvers import FactorProblem, Stopping, minimise, solution_cube
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them.
@@ -28,6 +29,8 @@ START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best two. The best two then
 # go on to more steps; where the last is still the best, one three times as large is tried as well.
 SPEEDS, SCREENING, RACE = (0.0, 600.0, 1800.0, 5400.0), 25, 60
+# Numbers of gases and of sheets that are tried where they are to be chosen.
+NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for it, which takes a
 # moment: so many of them, and steps each.
 LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 60
@@ -53,7 +56,7 @@ class Choice:
     chosen: float
 
     @classmethod
-    def of(cls, name: str, found: dict[float, float]) -> "Choice":
+    def of(cls, name: str, found: Mapping[float, float]) -> "Choice":
         """From deviances by value."""
         order = sorted(found)
         return cls(name, tuple(order), tuple(found[value] for value in order), min(order, key=found.__getitem__))
@@ -244,7 +247,8 @@ def settle(
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    `light_strength` first, with one spectrum for the whole sky; then `vmax`, with short fits.
+    `light_strength` first, with one spectrum for the whole sky; then `vmax`, with short fits; then the numbers of
+    templates and sheets, with fits as long as the rest agrees.
 
     Parameters
     ----------
@@ -268,7 +272,7 @@ def settle(
     choices = []
     split = Split.of(datasets, fraction, seed) if split is None else split
 
-    def attempt(name: str, like: DopplerSheets, steps: int, value: float) -> float:
+    def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> float:
         deviance, _ = split.foretold(
             replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False)
         )
@@ -283,11 +287,21 @@ def settle(
         prior = replace(prior, light_strength=choices[-1].chosen)
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
+    # While others are chosen, settings have values that serve most data.
+    usual = {"strength": START, "templates": TEMPLATES, "sheets": SHEETS}
+
+    def like() -> DopplerSheets:
+        return replace(prior, **{name: usual[name] for name in prior.unsettled if name in usual})
+
     if prior.vmax is None:
-        like = prior if prior.strength is not None else replace(prior, strength=START)
-        found = _race(partial(attempt, "vmax", like))
+        found = _race(partial(attempt, "vmax", like()))
         choices.append(Choice.of("vmax", found))
         prior = replace(prior, vmax=choices[-1].chosen)
+    for name, numbers in NUMBERS.items():
+        if getattr(prior, name) is None:
+            found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}
+            choices.append(Choice.of(name, found))
+            prior = replace(prior, **{name: int(choices[-1].chosen)})
     return prior, tuple(choices)
 
 

@@ -8,6 +8,8 @@ from hifred.priors.prior import Prior, require_whole
 
 # Velocities a template is seen at, one way, where the step is not given: as many as METHOD's trials had.
 STEPS = 10
+# Gases and layers by default; answers change little with either.
+TEMPLATES, SHEETS = 5, 3
 
 
 def _optional(name: str):
@@ -31,33 +33,30 @@ class DopplerSheets(Prior):
         Weight of the penalties, in log likelihood. Where it is chosen, so is the number of iterations.
     light_strength : float, optional
         Weight of relative differences of the light of neighbouring pixels, in counts.
-    templates : int
-        Number of gases.
-    sheets : int
-        Number of moving layers in each pixel.
+    templates : int, optional
+        Number of gases. None: chosen from the data, which takes as long as tuning all the rest.
+    sheets : int, optional
+        Number of moving layers in each pixel. None: likewise.
     vmax : float, optional
         Largest speed along the line of sight, km/s. 0 gives a plain factorisation; so does a cube without energies.
     velocity_step : float, optional
         Distance of the velocities, km/s; by default a tenth of `vmax`.
     smoothing : float, optional
         Standard deviation of the lines of a template, km/s; by default half the step in velocity.
-    seed : int
-        Seed of the start.
     """
 
     strength: float | None = _optional("strength")
     light_strength: float | None = _optional("light_strength")
-    templates: int = 5
-    sheets: int = 3
+    templates: int | None = TEMPLATES
+    sheets: int | None = SHEETS
     vmax: float | None = _optional("vmax")
     velocity_step: float | None = _optional("velocity_step")
     smoothing: float | None = _optional("smoothing")
-    seed: int = 0
 
     def __check_init__(self):
-        require_whole("templates", self.templates, 1)
-        require_whole("sheets", self.sheets, 1)
-        require_whole("seed", self.seed, 0)
+        for name in ("templates", "sheets"):
+            if getattr(self, name) is not None:
+                require_whole(name, getattr(self, name), 1)
         if self.light_strength is not None and not 0 <= self.light_strength < float("inf"):
             raise ValueError(f"light_strength: expected a finite number of at least 0, found {self.light_strength}")
         if self.vmax is not None and not 0 <= self.vmax < 1e5:
@@ -75,7 +74,8 @@ class DopplerSheets(Prior):
     @property
     def unsettled(self) -> tuple[str, ...]:
         """Settings that are to be chosen from the data."""
-        return tuple(name for name in ("light_strength", "vmax", "strength") if getattr(self, name) is None)
+        names = ("light_strength", "vmax", "templates", "sheets", "strength")
+        return tuple(name for name in names if getattr(self, name) is None)
 
     @property
     def speed(self) -> float:
@@ -99,13 +99,13 @@ class DopplerSheets(Prior):
 
 
 def start_factors(
-    prior: DopplerSheets, spectrum: np.ndarray, rest: np.ndarray, energies: np.ndarray, image: np.ndarray,
-    velocities: np.ndarray,
+    templates: int, sheets: int, speed: float, spectrum: np.ndarray, rest: np.ndarray, energies: np.ndarray,
+    image: np.ndarray, velocities: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Templates, profiles and mixtures that differ enough to part ways.
+    """Templates and profiles that differ enough to part ways; nothing is random.
 
-    Each template is the mean spectrum times a smooth random curve; each sheet has a broad profile about a velocity of
-    its own; mixtures are nearly even.
+    The first template is the mean spectrum, the others that times the exponential of a cosine across the band, of
+    growing order and of either sign; each sheet has a broad profile about a velocity of its own; mixtures are even.
 
     Returns
     -------
@@ -113,15 +113,11 @@ def start_factors(
     profiles : array of shape (sheet, velocity, y, x)
     mixture : array of shape (sheet, template, y, x)
     """
-    rng = np.random.default_rng(prior.seed)
     base = np.interp(rest, energies, spectrum) + 1e-3 * spectrum.mean()
-    knots = np.linspace(np.log(rest[0]), np.log(rest[-1]), 12)
-    curves = [np.interp(np.log(rest), knots, rng.normal(size=12)) for _ in range(prior.templates)]
-    templates = base[:, None] * np.exp(np.stack(curves, axis=1))
-    v = velocities
-    centres = np.linspace(-0.6, 0.6, prior.sheets) * prior.speed if prior.sheets > 1 else np.zeros(1)
-    width = 0.35 * max(prior.speed, 1.0)
-    profiles = np.exp(-0.5 * ((v - centres[:, None]) / width) ** 2)
-    profiles = (profiles / profiles.sum())[:, :, None, None] * image
-    mixture = rng.uniform(0.8, 1.2, (prior.sheets, prior.templates, 1, 1)) * np.ones(image.shape)
-    return templates, profiles, mixture / mixture.sum(1, keepdims=True)
+    place = np.linspace(0, np.pi, rest.size)[:, None]
+    number = np.arange(templates)
+    curves = np.where(number > 0, (-1.0) ** number * np.cos((number + 1) // 2 * place), 0)
+    centres = np.linspace(-0.6, 0.6, sheets) * speed if sheets > 1 else np.zeros(1)
+    profiles = np.exp(-0.5 * ((velocities - centres[:, None]) / (0.35 * max(speed, 1.0))) ** 2)
+    mixture = np.full((sheets, templates, *image.shape), 1 / templates)
+    return base[:, None] * np.exp(curves), (profiles / profiles.sum())[:, :, None, None] * image, mixture

@@ -164,7 +164,7 @@ def minimise(
                 for observer in observers:
                     observer(record)
                 status = _finished(course, stopping, score.perfect_fit)
-                if status is None and enough is not None and enough(state):
+                if enough is not None and enough(state) and status is None:
                     status = Status.TUNED
                 if checkpoint is not None:
                     checkpoint.offer(course)
