@@ -107,12 +107,13 @@ def blind(prior: priors.Prior) -> Callable[[Challenge], Answer]:
 def sheets_oracle(problem: Challenge) -> Answer:
     """DopplerSheets with speed, weight of the light, strength and iterations of the best NMSE, one after another."""
     prior, _ = settle(problem.datasets, priors.DopplerSheets())
-    prior, light = replace(prior, strength=START), prior.light_strength or 0.0
+    light, speeds = prior.light_strength or 0.0, sorted({*SPEEDS, prior.speed})
+    prior = replace(prior, strength=START)
 
     def attempt(name: str, value: float) -> tuple[float, Answer]:
         return _course(problem, replace(prior, **{name: value}))
 
-    for name, values in (("vmax", SPEEDS), ("light_strength", [light / FACTOR, light, light * FACTOR])):
+    for name, values in (("vmax", speeds), ("light_strength", [light / FACTOR, light, light * FACTOR])):
         prior = replace(prior, **{name: min(values, key=lambda value, name=name: attempt(name, value)[0])})
     return _walk(START, partial(attempt, "strength"))
 

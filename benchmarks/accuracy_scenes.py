@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import interp1d
+from scipy.special import ndtri
 
 import hifred
 from hifred import metrics, simulate
+from hifred.doppler import energy_factor
 from hifred.poisson import expected_cstat
 
 COUNTS = (1e5, 1e6, 2.3e7)
@@ -52,6 +55,7 @@ TOY_SHAPE = (2400, 45, 45)
 # Where velocities of "xrism-epic-iron" are compared, as in bench_iron: about the middle of the complex, keV, and above
 # this share of its peak.
 COMPLEX, SHARE = 6.67, 0.15
+VELOCITY = 100.0  # km/s, a small one
 NEAR_POINT = 2.5  # pixels about a point source
 
 
@@ -105,6 +109,8 @@ class Challenge:
     def measures(self, values: np.ndarray) -> dict:
         """All measures; KL of each instrument is of its expected counts from the answer's."""
         found = {} if self.known is None else self.known.measures(values) | {"noise": self.noise}
+        if "median_velocity_error" in found:
+            found["median_velocity_noise"] = self.velocity_noise
         for dataset, expected in zip(self.datasets, self.expected, strict=True):
             used, model = dataset.mask, dataset.predict(values)
             found[f"kl {dataset.name}"] = metrics.kl(expected, model, used)
@@ -120,6 +126,25 @@ class Challenge:
         background = np.sum([np.where(d.mask, d.background, 0).sum(0, dtype=float) for d in cameras], axis=0)
         counts = sum(float(d.counts[d.mask].sum(dtype=float)) for d in cameras) - background.sum()
         return float(np.sqrt(2 / np.pi) * np.sqrt(image / image.sum() * counts + background).sum() / counts)
+
+    @property
+    def velocity_noise(self) -> float:
+        """Median error of a pixel's velocity, km/s, that the camera alone would have with known, unblurred spectra.
+
+        From the Fisher information of the counts of each detector pixel on the velocity and the brightness of its
+        light, one pixel at a time; over the pixels that are judged.
+        """
+        truth = self.truth
+        camera = next(d for d in self.datasets if d.counts.shape[1:] == truth.values.shape[1:])
+        at = truth.energies / energy_factor(VELOCITY)
+        moved = interp1d(truth.energies, truth.values, axis=0, bounds_error=False, fill_value=0)(at)
+        mean, other = (camera.predict(cube.astype(truth.values.dtype)).astype(float) for cube in (truth.values, moved))
+        slope = (other - mean) / VELOCITY
+        used = camera.mask & (mean > 0)
+        by_velocity = np.divide(slope**2, mean, out=np.zeros_like(mean), where=used).sum(0)
+        mixed, by_light = (np.where(used, a, 0).sum(0) for a in (slope, mean))
+        information = by_velocity - mixed**2 / by_light
+        return float(ndtri(0.75) * np.median(1 / np.sqrt(information[truth.judged])))
 
 
 def challenge(name: str, counts: float, seed: int, draw: int) -> Challenge:
