@@ -26,13 +26,14 @@ LOOSER = 3.0
 PATIENCE, TRIAL = 20, 80
 # Where strengths of a factorisation start.
 START = 1.5
-# Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best two. The best two then
-# go on to more steps; where the last is still the best, one three times as large is tried as well.
-SPEEDS, SCREENING, RACE = (0.0, 600.0, 1800.0, 5400.0), 25, 60
+# Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
+# neighbour. The best two then go on; where the last is still the best, one three times as large is tried as well. Large
+# speeds learn slowly: after 25 steps a small one may be ahead.
+SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
-# Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for it, which takes a
-# moment: so many of them, and steps each.
+# Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
+# takes a moment: so many of them, and steps each. Then, with all gases, a few about the best.
 LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 60
 
 
@@ -248,7 +249,7 @@ def settle(
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
     `light_strength` first, with one spectrum for the whole sky; then `vmax`, with short fits; then the numbers of
-    templates and sheets, with fits as long as the rest agrees.
+    templates and sheets, with fits as long as the rest agrees; then `light_strength` again, with all gases.
 
     Parameters
     ----------
@@ -280,11 +281,11 @@ def settle(
             say(f"{name} {value:.3g}: held-out C-stat {deviance:.8g}")
         return deviance
 
-    if prior.light_strength is None:
+    lit = prior.light_strength is not None
+    if not lit:
         one = DopplerSheets(strength=0.0, templates=1, sheets=1, vmax=0.0)
         found = _walk(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS), LIGHT_MOST)
-        choices.append(Choice.of("light_strength", found))
-        prior = replace(prior, light_strength=choices[-1].chosen)
+        prior = replace(prior, light_strength=min(found, key=found.__getitem__))
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
     # While others are chosen, settings have values that serve most data.
@@ -302,6 +303,10 @@ def settle(
             found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}
             choices.append(Choice.of(name, found))
             prior = replace(prior, **{name: int(choices[-1].chosen)})
+    if not lit and prior.light_strength is not None:
+        found = _walk(prior.light_strength, partial(attempt, "light_strength", like(), TRIAL), LIGHT_MOST)
+        choices.insert(0, Choice.of("light_strength", found))
+        prior = replace(prior, light_strength=choices[0].chosen)
     return prior, tuple(choices)
 
 
@@ -309,18 +314,17 @@ def _race(attempt: Callable[[int, float], float]) -> dict[float, float]:
     """Deviances by speed, each after as many steps as it took to fall behind."""
     found = {speed: attempt(SCREENING, speed) for speed in SPEEDS}
 
-    def best_two() -> list[float]:
-        return sorted(found, key=found.__getitem__)[:2]
-
-    slow, fast = sorted(best_two())
-    between = np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR)
-    # Whole numbers, for people.
-    between = float(np.round(between, -1))
+    best = min(found, key=found.__getitem__)
+    place = SPEEDS.index(best)
+    other = min(SPEEDS[max(0, place - 1) : place] + SPEEDS[place + 1 : place + 2], key=found.__getitem__)
+    slow, fast = sorted((best, other))
+    # A whole number, for people.
+    between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
     found[between] = attempt(SCREENING, between)
-    found |= {speed: attempt(RACE, speed) for speed in best_two()}
-    if best_two()[0] == SPEEDS[-1]:
+    found |= {speed: attempt(TRIAL, speed) for speed in sorted(found, key=found.__getitem__)[:2]}
+    if min(found, key=found.__getitem__) == SPEEDS[-1]:
         faster = FACTOR * SPEEDS[-1]
-        found[faster] = attempt(RACE, faster)
+        found[faster] = attempt(TRIAL, faster)
     return found
 
 
