@@ -142,7 +142,10 @@ class Challenge:
         slope = (other - mean) / VELOCITY
         used = camera.mask & (mean > 0)
         by_velocity = np.divide(slope**2, mean, out=np.zeros_like(mean), where=used).sum(0)
-        mixed, by_light = (np.where(used, a, 0).sum(0) for a in (slope, mean))
+        light = mean - camera.background
+        mixed, by_light = (
+            np.divide(part * light, mean, out=np.zeros_like(mean), where=used).sum(0) for part in (slope, light)
+        )
         information = by_velocity - mixed**2 / by_light
         return float(ndtri(0.75) * np.median(1 / np.sqrt(information[truth.judged])))
 

@@ -123,9 +123,7 @@ def _items(found: dict, cells: Cells) -> list[str]:
         runs = cells.get(("xrism-epic-iron", counts), {}).get(DEFAULT, ())
         if medians := [run["median_velocity_error"] for run in runs]:
             floor = [run["median_velocity_noise"] for run in runs if "median_velocity_noise" in run]
-            known = (
-                f" Each camera pixel alone, unblurred, its spectrum known: {np.mean(floor):.0f} km/s." if floor else ""
-            )
+            alone = f" Each camera pixel alone, unblurred, spectrum known: {np.mean(floor):.0f} km/s." if floor else ""
             lines.append(
                 f"- xrism-epic-iron, {counts:g} counts: median velocity error {np.mean(medians):.0f} km/s in "
                 f"{len(runs)} runs (wanted: {most}; {'met' if np.mean(medians) <= most else 'not met'}).{alone}"

@@ -23,6 +23,7 @@ RUNS = {
     "starlet-2d1d": priors.Starlet2D1D(),
     "low-rank": priors.LowRank(rank=2),
     "unregularized": priors.Unregularized(stop_at_noise=False),
+    "doppler-sheets": priors.DopplerSheets(1.5, 0.01, templates=2, vmax=0.0),
 }
 
 

@@ -12,6 +12,7 @@ PRIORS = {
     "low rank": priors.LowRank(rank=2),
     "starlet": priors.Starlet2D1D(scales=1, energy_scales=1),
     "none": priors.Unregularized(),
+    "doppler sheets": priors.DopplerSheets(1.5, 0.01, templates=2, vmax=0.0),
 }
 
 

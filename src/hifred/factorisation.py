@@ -15,7 +15,7 @@ from hifred.priors.doppler_sheets import DopplerSheets, start_factors
 from hifred.priors.doppler_shift import TemplateGrid, template_grid
 from hifred.priors.rank_one import RankOne, rank_one
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
-from hifred.solvers.driver import Stopping, minimise
+from hifred.solvers.driver import Stopping, minimise, require_finished
 from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
 
 # The mean spectrum that templates start from is smoothed by this, in bins.
@@ -62,11 +62,13 @@ def factor_problem(
     dtype = start.image.dtype
     energies, *sky = datasets[0].response.in_shape
     templates = templates_of(prior, grid, energies, dtype)
+    if templates.velocities.size == 1:
+        sheets = 1  # without motion, others would be copies
     cameras = [k for k, dataset in enumerate(datasets) if dataset.response.out_shape[1:] == tuple(sky)]
     sharpest = min(cameras, key=lambda k: datasets[k].response.sky_blur, default=None)
     sky_shape = (sky[0], sky[1])
     weights = even_weights(sky_shape) if sharpest is None else camera_weights(terms[sharpest], sky_shape)
-    spectrum = gaussian_filter1d(np.asarray(start.spectrum, dtype=float), SMOOTH)
+    spectrum = gaussian_filter1d(np.asarray(start.spectrum / templates.shift.width, dtype=float), SMOOTH)
     centres = np.arange(energies) + energies + 0.5 if grid is None else grid.energies
     factors = start_factors(
         gases, sheets, prior.speed, spectrum, templates.energies, centres, np.asarray(start.image, dtype=float),
@@ -97,8 +99,11 @@ def one_spectrum(datasets: Sequence[Dataset], light_strength: float, grid: CubeG
     problem, _ = factor_problem(datasets, terms, rank_one(terms), one, grid)
     solution = minimise(FactorEM(), problem, Stopping(ONE_SPECTRUM, 0.0, at_noise=False))
     factors = cast(FactorState, solution.state).factors
+    require_finished(solution)
     image = factors.profiles[0, 0]
-    return RankOne(problem.spectra(factors)[:, 0], jnp.maximum(image, LEAST * image.mean()))
+    # Not dark where the fit is: profiles are relative to it.
+    least = LEAST * jnp.maximum(image.mean(), problem.image.mean())
+    return RankOne(problem.spectra(factors)[:, 0], jnp.maximum(image, least))
 
 
 def _counts_per_photon(terms: Sequence[PoissonTerm], start: RankOne) -> float:

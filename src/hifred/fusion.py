@@ -45,7 +45,8 @@ def fuse(
     """Fuse data sets of one sky into one cube.
 
     Minimises `sum_k sum_i [mu_ki - n_ki log mu_ki] + phi(z)` over cubes `z >= 0`, with `mu_k = A_k z + b_k` (Lascar,
-    Bobin & Acero 2025, A&A 694, A34). A long run can be interrupted with Ctrl-C: the best cube so far is returned.
+    Bobin & Acero 2025, A&A 694, A34). A long run can be interrupted with Ctrl-C: the best cube so far is
+    returned; while settings are still being chosen there is none.
 
     Parameters
     ----------
@@ -164,6 +165,8 @@ def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:
                 digest.update(repr(part.shape).encode() + np.ascontiguousarray(part).tobytes())
             else:
                 digest.update(repr(part).encode())
+        if dataset.grid is not None:
+            digest.update(np.ascontiguousarray(dataset.grid.energy_edges, dtype=float).tobytes())
     digest.update(repr(prior).encode())
     digest.update(importlib.metadata.version("hifred").encode())
     return digest.hexdigest()

@@ -14,6 +14,7 @@ from hifred.poisson import half_deviance
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.solvers import FactorProblem, Stopping, minimise, solution_cube
+from hifred.solvers.driver import require_finished
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them.
 FACTOR, MOST = 3.0, 6
@@ -88,7 +89,7 @@ class Tuning:
     deviances : tuple of float
         Held-out C-stat of each: twice the Poisson deviance of the photons that were not fitted, all data sets together.
     iterations : tuple of int
-        Iterations of each fit; of a factorisation with the best strength, those after which the rest was foretold best.
+        Iterations of each fit; of a factorisation, those after which the rest was foretold best.
     strength : float
         The one with the smallest deviance.
     fraction : float
@@ -176,7 +177,7 @@ def held_out(datasets: Sequence[Dataset], models: Sequence, rests: Sequence, fra
     total = 0.0
     for dataset, model, rest in zip(datasets, models, rests, strict=True):
         expected = model.astype(float) * ((1 - fraction) / fraction)
-        total += 2 * float(np.asarray(half_deviance(expected, rest.astype(float)))[dataset.mask].sum())
+        total += 2 * float(np.asarray(half_deviance(expected, rest.astype(float)))[dataset.mask].sum(dtype=float))
     return total
 
 
@@ -221,10 +222,11 @@ def tune(
     if first is None or not first > 0:
         raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
     split = Split.of(datasets, fraction, seed) if split is None else split
-    stopping = Stopping(max_iterations, LOOSER * (prior.tolerance if tolerance is None else tolerance), at_noise=False)
-    iterations: dict[float, int] = {}
-
     factors = isinstance(prior, DopplerSheets)
+    # The photons that were kept back end fits of a factorisation, not a tolerance.
+    loose = 0.0 if factors else LOOSER * (prior.tolerance if tolerance is None else tolerance)
+    stopping = Stopping(max_iterations, loose, at_noise=False)
+    iterations: dict[float, int] = {}
     short = replace(stopping, max_iterations=min(TRIAL, max_iterations)) if factors else stopping
 
     def attempt(strength: float) -> float:
@@ -295,9 +297,11 @@ def settle(
         return replace(prior, **{name: usual[name] for name in prior.unsettled if name in usual})
 
     if prior.vmax is None:
-        found = _race(partial(attempt, "vmax", like()))
+        found = _race(partial(attempt, "vmax", like()), prior.velocity_step or 0.0)
         choices.append(Choice.of("vmax", found))
         prior = replace(prior, vmax=choices[-1].chosen)
+    if prior.sheets is None and prior.speed == 0:
+        prior = replace(prior, sheets=1)
     for name, numbers in NUMBERS.items():
         if getattr(prior, name) is None:
             found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}
@@ -310,17 +314,19 @@ def settle(
     return prior, tuple(choices)
 
 
-def _race(attempt: Callable[[int, float], float]) -> dict[float, float]:
-    """Deviances by speed, each after as many steps as it took to fall behind."""
-    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS}
+def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, float]:
+    """Deviances by speed, each after as many steps as it took to fall behind; none is below a step in velocity."""
+    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
 
     best = min(found, key=found.__getitem__)
-    place = SPEEDS.index(best)
-    other = min(SPEEDS[max(0, place - 1) : place] + SPEEDS[place + 1 : place + 2], key=found.__getitem__)
+    speeds = list(found)
+    place = speeds.index(best)
+    other = min(speeds[max(0, place - 1) : place] + speeds[place + 1 : place + 2], key=found.__getitem__, default=best)
     slow, fast = sorted((best, other))
     # A whole number, for people.
     between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
-    found[between] = attempt(SCREENING, between)
+    if between >= step:
+        found[between] = attempt(SCREENING, between)
     found |= {speed: attempt(TRIAL, speed) for speed in sorted(found, key=found.__getitem__)[:2]}
     if min(found, key=found.__getitem__) == SPEEDS[-1]:
         faster = FACTOR * SPEEDS[-1]
@@ -391,6 +397,11 @@ class Split:
         """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way.
 
         A factorisation that has been fitted before goes on from where it was.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C: a fit cut short tells nothing.
         """
         # Where fits start depends on the strength of the penalty on light alone.
         key = (type(prior), getattr(prior, "light_strength", None), getattr(prior, "single", False))
@@ -399,6 +410,7 @@ class Split:
         solver, problem = assemble(self.parts, prior, self._starts[key])
         if not isinstance(problem, FactorProblem):
             solution = minimise(solver, problem, stopping)
+            require_finished(solution)
             models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]
             return held_out(self.datasets, models, self.rests, self.fraction), solution.history[-1].iteration
         onward, course = self._fits.get(prior, (None, []))
@@ -413,5 +425,7 @@ class Split:
 
         if onward is None or (onward.history[-1].iteration < stopping.max_iterations and not over()):
             onward = minimise(solver, problem, stopping, enough=enough, onward=onward)
+            require_finished(onward)
             self._fits[prior] = onward, course
-        return min(course), int(np.argmin(course)) + 1
+        asked = course[: stopping.max_iterations]
+        return min(asked), int(np.argmin(asked)) + 1

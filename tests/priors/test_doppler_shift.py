@@ -27,6 +27,11 @@ def test_velocities_are_multiples_of_the_step(x64):
     np.testing.assert_allclose(made.velocities, np.arange(-2000, 2001, 500), rtol=1e-4)
 
 
+@pytest.mark.parametrize("largest", [999.0, 1234.0, 3120.0])
+def test_the_largest_speed_is_seen(largest):
+    assert template_grid(6.0 + 0.002 * np.arange(601), largest, largest / 10, 0.0, np.float32).velocities.size == 21
+
+
 def test_without_velocity_a_template_is_the_spectrum(x64):
     made = grid(0.0, 1.0)
     assert made.velocities.tolist() == [0.0]

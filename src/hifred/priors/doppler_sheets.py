@@ -36,7 +36,7 @@ class DopplerSheets(Prior):
     templates : int, optional
         Number of gases. None: chosen from the data, which takes as long as tuning all the rest.
     sheets : int, optional
-        Number of moving layers in each pixel. None: likewise.
+        Number of moving layers in each pixel; 1 where nothing moves. None: chosen likewise.
     vmax : float, optional
         Largest speed along the line of sight, km/s. 0 gives a plain factorisation; so does a cube without energies.
     velocity_step : float, optional
@@ -65,6 +65,8 @@ class DopplerSheets(Prior):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e5:
                 raise ValueError(f"{name}: expected a positive speed below 100000 km/s, found {value}")
+        if self.speed > 0 and self.velocity_step is not None and self.velocity_step > self.speed:
+            raise ValueError(f"velocity_step: expected at most vmax, {self.speed:g} km/s, found {self.velocity_step:g}")
 
     @property
     def tolerance(self) -> float:

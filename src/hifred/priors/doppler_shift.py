@@ -100,7 +100,7 @@ def template_grid(
     energy = 0.5 * (energy_edges[:-1] + energy_edges[1:])
     widths = np.diff(energy_edges)
     spacing = float(np.median(widths / energy))
-    count = int(velocity_max // velocity_step) if velocity_max > 0 else 0
+    count = int(velocity_max / velocity_step + 1e-9) if velocity_max > 0 else 0
     shifts = np.arange(-count, count + 1) * velocity_step / SPEED_OF_LIGHT
     room, broadest = (max(velocity_max, ROOM), max(smoothing, ROOM_SMOOTHING)) if count else (0.0, smoothing)
     margin = int(np.ceil(room / SPEED_OF_LIGHT / spacing)) + 2

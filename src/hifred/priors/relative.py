@@ -128,7 +128,7 @@ def camera_weights(term: PoissonTerm, sky_shape: tuple[int, int]) -> np.ndarray:
         variance = ((p + q) / (lp + lq) + 1e-3 * mean[:, None, None]) * (1 / lp + 1 / lq)
         # Channels without a photon anywhere tell nothing.
         excess = np.divide((p / lp - q / lq) ** 2, variance, out=np.zeros_like(variance), where=variance > 0)
-        chi2 = excess.mean(0)
+        chi2 = excess.sum(0) / max(np.count_nonzero(mean), 1)
         weights[number][here] *= np.exp(-np.maximum(chi2 - 1, 0) / EXCESS)
     return weights
 

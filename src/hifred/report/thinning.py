@@ -12,6 +12,8 @@ NAMES = {
     "strength": ("strength of the prior", ""),
     "light_strength": ("strength for smooth light", ""),
     "vmax": ("largest speed", "km/s"),
+    "templates": ("number of gases", ""),
+    "sheets": ("number of sheets", ""),
 }
 """Settings in words, and their units."""
 

@@ -177,6 +177,18 @@ def minimise(
     return Solution(course.state, status, course.history)
 
 
+def require_finished(solution: Solution) -> None:
+    """Hand on a Ctrl-C: what was cut short is of no use to the caller.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the run was interrupted.
+    """
+    if solution.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+
+
 _init = eqx.filter_jit(lambda solver, problem: solver.init(problem))
 _step = eqx.filter_jit(lambda solver, problem, state: solver.step(problem, state))
 _cube = eqx.filter_jit(lambda solver, problem, state: solver.cube(problem, state))

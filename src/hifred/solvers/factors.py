@@ -29,7 +29,6 @@ LEAST = 1e-9
 # The curvature of the penalty on light holds where light changes little: a bound for steps that change it by half.
 SAFE = 2.0
 
-Profiles = Float[Array, "sheet velocity y x"]
 Spectra = Float[Array, "energy component"]
 Maps = Float[Array, "component y x"]
 
