@@ -96,6 +96,20 @@ def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
     assert [setting["name"] for setting in curve["settings"]] == ["light_strength"]
 
 
+def test_light_is_changed_only_for_a_clear_gain():
+    from hifred.tuning import _stroll
+
+    def bowl(middle, depth):
+        return lambda value: depth * (np.log(value / middle) / np.log(3)) ** 2
+
+    assert _stroll(1.0, bowl(1.0, 50.0))[1] == 1
+    assert _stroll(1.0, bowl(1 / 3, 20.0))[1] == 1, "20 are not enough"
+    assert _stroll(1.0, bowl(1 / 9, 50.0))[1] == pytest.approx(1 / 9)
+    assert _stroll(1.0, bowl(9.0, 50.0))[1] == pytest.approx(9)
+    found, value = _stroll(1.0, lambda value: -1000 * np.log(value))
+    assert (len(found), value) == (7, max(found))
+
+
 def test_settings_that_are_not_given_are_chosen(data):
     grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(13), SHAPE[1:])
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
