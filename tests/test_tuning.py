@@ -7,7 +7,8 @@ import pytest
 import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Stopping
-from hifred.tuning import Choice, Split, Tuning, held_out, settle, thin, tune
+from hifred.split import Split, held_out, thin
+from hifred.tuning import Choice, Tuning, settle, tune
 
 SHAPE = (12, 9, 9)
 

@@ -25,7 +25,8 @@ from hifred.solvers import (
     minimise,
     solution_cube,
 )
-from hifred.tuning import Choice, Split, settle, tune
+from hifred.split import Split
+from hifred.tuning import Choice, settle, tune
 
 DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
