@@ -32,8 +32,8 @@ NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
 # takes a moment: so many of them, and steps each. Then, with all gases, a few about the best.
 LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 60
-# With all gases, the C-stat has to fall by this for another one: some three standard errors of the difference between
-# neighbours on `realistic-1kev` (1e6 counts), where the truth is with the one that a single spectrum found.
+# With all gases, the C-stat has to fall by this for another light strength, and for another strength than `START`: some
+# three standard errors of the difference between neighbours on `realistic-1kev` (1e6 counts).
 SURE = 30.0
 
 
@@ -132,8 +132,8 @@ def tune(
     """Choose the strength of a prior by count thinning.
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, in the direction in which the
-    held-out C-stat falls, until it rises. A factorisation is fitted in a few steps for that; then, with the best
-    strength, as far as the rest agrees, which gives the number of iterations. No truth is used.
+    held-out C-stat falls, until it rises. A factorisation is fitted in a few steps for that, and its strength changes
+    only where the C-stat falls by `SURE`; then, with the best strength, as far as the rest agrees, which gives the number of iterations. No truth is used.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def tune(
             say(f"strength {strength:.3g}: held-out C-stat {deviance:.8g}, {iterations[strength]} iterations")
         return deviance
 
-    curve = Choice.of("strength", _walk(first, attempt, MOST))
+    curve = Choice.of("strength", *(_stroll(first, attempt) if factors else (_walk(first, attempt, MOST),)))
     if factors and max_iterations > TRIAL:
         _, iterations[curve.chosen] = split.foretold(replace(prior, strength=curve.chosen), stopping)
     return Tuning(
