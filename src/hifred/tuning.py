@@ -91,7 +91,7 @@ class Tuning:
     iterations : tuple of int
         Iterations of each fit; of a factorisation, those after which the rest was foretold best.
     strength : float
-        The one with the smallest deviance.
+        The one that was taken.
     fraction : float
         Part of the photons that was fitted.
     seed : int
@@ -112,7 +112,7 @@ class Tuning:
 
     @property
     def best_iterations(self) -> int:
-        """Iterations of the fit with the best strength."""
+        """Iterations of the fit with the strength that was taken."""
         return self.iterations[self.strengths.index(self.strength)]
 
     @property
@@ -133,7 +133,8 @@ def tune(
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, in the direction in which the
     held-out C-stat falls, until it rises. A factorisation is fitted in a few steps for that, and its strength changes
-    only where the C-stat falls by `SURE`; then, with the best strength, as far as the rest agrees, which gives the number of iterations. No truth is used.
+    only where the C-stat falls by `SURE`; then it is fitted as far as the rest agrees, which gives the number of
+    iterations. No truth is used.
 
     Parameters
     ----------
