@@ -180,7 +180,10 @@ def tune(
             say(f"strength {strength:.3g}: held-out C-stat {deviance:.8g}, {iterations[strength]} iterations")
         return deviance
 
-    curve = Choice.of("strength", *(_stroll(first, attempt) if factors else (_walk(first, attempt, MOST),)))
+    if factors:
+        curve = Choice.of("strength", *_stroll(first, attempt))
+    else:
+        curve = Choice.of("strength", _walk(first, attempt, MOST))
     if factors and max_iterations > TRIAL:
         _, iterations[curve.chosen] = split.foretold(replace(prior, strength=curve.chosen), stopping)
     return Tuning(
