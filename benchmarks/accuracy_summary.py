@@ -26,8 +26,8 @@ WHY: dict[str, str] = {
 }
 # And for any scene.
 FLUX_WHY = (
-    "Flux: the noise counted here is that of a camera without blur. Where the PSF is wider than a pixel (all but the "
-    "talk's two Gaussian scenes), to undo it costs more than the photons alone."
+    "Flux: the noise counted here is that of a camera without blur. Where its PSF spreads light over several "
+    "pixels, to undo that costs more than the photons alone."
 )
 
 Cells = Mapping[tuple[str, float], Mapping[str, list[dict]]]

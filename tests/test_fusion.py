@@ -316,6 +316,7 @@ def test_fingerprint_tells_runs_apart(datasets):
     mask = np.ones(counts.shape, bool)
     mask[0, 0, 0] = False
     response = datasets[0].response
+    shape = response.in_shape
     others = [
         fingerprint(datasets, priors.LowRank(rank=2)),
         fingerprint(datasets[:1], prior),
@@ -323,8 +324,12 @@ def test_fingerprint_tells_runs_apart(datasets):
         fingerprint([Dataset(counts, response), datasets[1]], prior),
         fingerprint([Dataset(datasets[0].counts, response, np.asarray(0.1)), datasets[1]], prior),
         fingerprint([Dataset(datasets[0].counts, response, mask=mask), datasets[1]], prior),
+        *(
+            fingerprint([Dataset(datasets[0].counts, response, grid=CubeGrid(edges, shape[1:])), datasets[1]], prior)
+            for edges in (np.linspace(1, 2, shape[0] + 1), np.linspace(2, 3, shape[0] + 1))
+        ),
     ]
-    assert len({first, *others}) == 7
+    assert len({first, *others}) == 9
 
 
 # --- errors ---

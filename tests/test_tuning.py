@@ -6,9 +6,9 @@ import pytest
 
 import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
-from hifred.solvers import Stopping
+from hifred.solvers import Status, Stopping, minimise
 from hifred.split import Split, held_out, thin
-from hifred.tuning import Choice, Tuning, settle, tune
+from hifred.tuning import NOISE, Choice, Tuning, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -46,7 +46,8 @@ def test_the_choice_is_the_best_of_the_curve_and_the_same_again(data):
     tuning = tune(data, LowRankSobolev(), seed=3, say=said.append)
     assert tuning == tune(data, LowRankSobolev(), seed=3)
     assert list(tuning.strengths) == sorted(tuning.strengths)
-    assert tuning.strength == tuning.strengths[int(np.argmin(tuning.deviances))]
+    best = min(tuning.deviances)
+    assert tuning.deviances[tuning.strengths.index(tuning.strength)] <= best + NOISE
     assert len(said) == len(tuning.strengths) >= 3
     np.testing.assert_allclose(np.diff(np.log(tuning.strengths)), np.log(3))
 
@@ -70,7 +71,7 @@ def test_edges():
 def test_fuse_keeps_the_curve_and_uses_the_choice(data, tmp_path):
     fused = hifred.fuse(data, LowRankSobolev(), strength="auto", progress=False)
     curve = fused.provenance["tuning"]
-    assert f"strength={curve['strength']}" in fused.provenance["prior"]
+    assert fused.provenance["prior"] == repr(LowRankSobolev(strength=curve["strength"]))
     plain = hifred.fuse(data, LowRankSobolev(strength=curve["strength"]), progress=False)
     np.testing.assert_array_equal(fused.values, plain.values)
     fused.write(tmp_path / "fused.fits")
@@ -98,17 +99,17 @@ def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
 
 
 def test_light_is_changed_only_for_a_clear_gain():
-    from hifred.tuning import _stroll
+    from hifred.tuning import SURE, _walk
 
     def bowl(middle, depth):
         return lambda value: depth * (np.log(value / middle) / np.log(3)) ** 2
 
-    assert _stroll(1.0, bowl(1.0, 50.0))[1] == 1
-    assert _stroll(1.0, bowl(1 / 3, 20.0))[1] == 1, "20 are not enough"
-    assert _stroll(1.0, bowl(1 / 9, 50.0))[1] == pytest.approx(1 / 9)
-    assert _stroll(1.0, bowl(9.0, 50.0))[1] == pytest.approx(9)
-    found, value = _stroll(1.0, lambda value: -1000 * np.log(value))
-    assert (len(found), value) == (7, max(found))
+    assert _walk(1.0, bowl(1.0, 50.0), SURE)[1] == 1
+    assert _walk(1.0, bowl(1 / 3, 20.0), SURE)[1] == 1, "20 are not enough"
+    assert _walk(1.0, bowl(1 / 9, 50.0), SURE)[1] == pytest.approx(1 / 9)
+    assert _walk(1.0, bowl(9.0, 50.0), SURE)[1] == pytest.approx(9)
+    found, value = _walk(1.0, lambda value: -1000 * np.log(value), SURE)
+    assert (len(found), value) == (7, max(found)), "it ends"
 
 
 def test_settings_that_are_not_given_are_chosen(data):
@@ -139,6 +140,19 @@ def test_numbers_of_gases_and_sheets_that_are_not_given_are_chosen(data, monkeyp
     assert settled.sheets in (1, 2)
     still, _ = settle(data, replace(prior, vmax=0.0), 10)
     assert still.sheets == 1, "without motion others would be copies"
+
+
+def test_ctrl_c_ends_the_choice_of_settings(data, monkeypatch):
+    """A fit cut short would be taken for one that foretells badly."""
+
+    def interrupted(*args, **options):
+        return replace(minimise(*args, **options), status=Status.INTERRUPTED)
+
+    monkeypatch.setattr("hifred.split.minimise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hifred.fuse(data, LowRankSobolev(), strength="auto", max_iterations=2, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        Split.of(data).foretold(hifred.priors.DopplerSheets(1.5, 0.01, vmax=0.0), Stopping(2, 0.0, at_noise=False))
 
 
 def test_a_fit_that_goes_on_is_that_of_one_go(data):

@@ -122,6 +122,20 @@ class Split:
 
         A factorisation that has been fitted before goes on from where it was.
 
+        Parameters
+        ----------
+        prior : Prior
+            With all its settings.
+        stopping : Stopping
+            When to end at the latest.
+
+        Returns
+        -------
+        deviance : float
+            Held-out C-stat, all data sets together.
+        iterations : int
+            Those it was reached after.
+
         Raises
         ------
         KeyboardInterrupt

@@ -14,7 +14,7 @@ from hifred.solvers import Stopping
 from hifred.split import Split
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them.
-FACTOR, MOST = 3.0, 6
+FACTOR, MOST = 3.0, 7
 # C-stats that differ by less are taken for the same.
 NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
@@ -31,7 +31,7 @@ SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
 # takes a moment: so many of them, and steps each. Then, with all gases, a few about the best.
-LIGHT, LIGHT_MOST, LIGHT_STEPS = 0.01, 7, 60
+LIGHT, LIGHT_STEPS = 0.01, 60
 # With all gases, the C-stat has to fall by this for another light strength, and for another strength than `START`: some
 # three standard errors of the difference between neighbours on `realistic-1kev` (1e6 counts).
 SURE = 30.0
@@ -132,9 +132,9 @@ def tune(
     """Choose the strength of a prior by count thinning.
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, in the direction in which the
-    held-out C-stat falls, until it rises. A factorisation is fitted in a few steps for that, and its strength changes
-    only where the C-stat falls by `SURE`; then it is fitted as far as the rest agrees, which gives the number of
-    iterations. No truth is used.
+    held-out C-stat falls by `NOISE`, until it does not. A factorisation is fitted in a few steps for that, and the
+    C-stat has to fall by `SURE`; then it is fitted as far as the rest agrees, which gives the number of iterations. No
+    truth is used.
 
     Parameters
     ----------
@@ -180,10 +180,7 @@ def tune(
             say(f"strength {strength:.3g}: held-out C-stat {deviance:.8g}, {iterations[strength]} iterations")
         return deviance
 
-    if factors:
-        curve = Choice.of("strength", *_stroll(first, attempt))
-    else:
-        curve = Choice.of("strength", _walk(first, attempt, MOST))
+    curve = Choice.of("strength", *_walk(first, attempt, SURE if factors else NOISE))
     if factors and max_iterations > TRIAL:
         _, iterations[curve.chosen] = split.foretold(replace(prior, strength=curve.chosen), stopping)
     return Tuning(
@@ -231,11 +228,11 @@ def settle(
             say(f"{name} {value:.3g}: held-out C-stat {deviance:.8g}")
         return deviance
 
-    lit = prior.light_strength is not None
-    if not lit:
+    light = None
+    if prior.light_strength is None:
         one = DopplerSheets(strength=0.0, templates=1, sheets=1, vmax=0.0)
-        found = _walk(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS), LIGHT_MOST)
-        prior = replace(prior, light_strength=min(found, key=found.__getitem__))
+        _, light = _walk(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS), NOISE)
+        prior = replace(prior, light_strength=light)
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
     # While others are chosen, settings have values that serve most data.
@@ -255,10 +252,10 @@ def settle(
             found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}
             choices.append(Choice.of(name, found))
             prior = replace(prior, **{name: int(choices[-1].chosen)})
-    if not lit and prior.light_strength is not None:
-        found, light = _stroll(prior.light_strength, partial(attempt, "light_strength", like(), TRIAL))
+    if light is not None:
+        found, light = _walk(light, partial(attempt, "light_strength", like(), TRIAL), SURE)
         choices.insert(0, Choice.of("light_strength", found, light))
-        prior = replace(prior, light_strength=choices[0].chosen)
+        prior = replace(prior, light_strength=light)
     return prior, tuple(choices)
 
 
@@ -282,32 +279,16 @@ def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, fl
     return found
 
 
-def _stroll(first: float, attempt: Callable[[float], float]) -> tuple[dict[float, float], float]:
-    """Deviances by value, and the last value in steps of 3 from the first one to which they fall by `SURE`."""
+def _walk(first: float, attempt: Callable[[float], float], gain: float) -> tuple[dict[float, float], float]:
+    """Deviances by value, and the value that steps of 3 from the first one lead to, each of which gains so much."""
     found, value = {first: attempt(first)}, first
     for factor in (1 / FACTOR, FACTOR):
-        while len(found) < LIGHT_MOST:
+        while len(found) < MOST:
             following = value * factor
             found[following] = attempt(following)
-            if found[following] > found[value] - SURE:
+            if found[following] > found[value] - gain:
                 break
             value = following
         if value != first:
             break
     return found, value
-
-
-def _walk(first: float, attempt: Callable[[float], float], most: int) -> dict[float, float]:
-    """Deviances by value, from the first one on in steps of 3, downhill as long as they fall by `NOISE`."""
-    found = {first: attempt(first)}
-    found[first / FACTOR] = attempt(first / FACTOR)
-    lower = found[first / FACTOR] < found[first]
-    factor = 1 / FACTOR if lower else FACTOR
-    value = first / FACTOR if lower else first
-    while len(found) < most:
-        following = value * factor
-        found[following] = attempt(following)
-        if found[following] > found[value] - NOISE:
-            break
-        value = following
-    return found

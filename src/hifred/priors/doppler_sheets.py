@@ -34,7 +34,7 @@ class DopplerSheets(Prior):
     light_strength : float, optional
         Weight of relative differences of the light of neighbouring pixels, in counts.
     templates : int, optional
-        Number of gases. None: chosen from the data, which takes as long as tuning all the rest.
+        Number of gases. None: chosen from the data, by four fits that go on as long as kept-back photons agree.
     sheets : int, optional
         Number of moving layers in each pixel; 1 where nothing moves. None: chosen likewise.
     vmax : float, optional
