@@ -96,6 +96,9 @@ def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
     assert fused.status == "tuned"
     assert fused.history[-1].iteration == best
     assert [setting["name"] for setting in curve["settings"]] == ["light_strength"]
+    few = replace(prior, strength=1.5, light_strength=0.01)
+    cut = hifred.fuse(moving, few, strength="auto", max_iterations=2, progress=False)
+    assert (cut.history[-1].iteration, cut.status) == (2, "max_iterations"), "the photons did not say so"
 
 
 def test_light_is_changed_only_for_a_clear_gain():

@@ -35,7 +35,7 @@ AUTO = "auto"
 def fuse(
     datasets: Sequence[Dataset],
     prior: Prior | None = None,
-    max_iterations: int = 200,
+    max_iterations: int = 400,
     tolerance: float | None = None,
     progress: bool = True,
     *,
@@ -142,7 +142,9 @@ def _tuned(
         found |= tuning.to_json()
         prior = replace(prior, strength=tuning.strength)
         if isinstance(prior, DopplerSheets):
-            stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=True)
+            # At the largest number allowed, the photons kept back may agree for longer.
+            chosen = tuning.best_iterations < stopping.max_iterations
+            stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=chosen)
     return prior, stopping, found
 
 
