@@ -35,7 +35,7 @@ AUTO = "auto"
 def fuse(
     datasets: Sequence[Dataset],
     prior: Prior | None = None,
-    max_iterations: int = 400,
+    max_iterations: int = 200,
     tolerance: float | None = None,
     progress: bool = True,
     *,

@@ -126,7 +126,7 @@ class Tuning:
 
 
 def tune(
-    datasets: Sequence[Dataset], prior: Prior, max_iterations: int = 400, tolerance: float | None = None, *,
+    datasets: Sequence[Dataset], prior: Prior, max_iterations: int = 200, tolerance: float | None = None, *,
     fraction: float = 0.85, seed: int = 0, say: Callable[[str], object] | None = None, split: Split | None = None,
 ) -> Tuning:  # fmt: skip
     """Choose the strength of a prior by count thinning.
@@ -190,7 +190,7 @@ def tune(
 
 
 def settle(
-    datasets: Sequence[Dataset], prior: DopplerSheets, max_iterations: int = 400, *, fraction: float = 0.85,
+    datasets: Sequence[Dataset], prior: DopplerSheets, max_iterations: int = 200, *, fraction: float = 0.85,
     seed: int = 0, say: Callable[[str], object] | None = None, split: Split | None = None,
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.

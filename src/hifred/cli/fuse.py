@@ -30,7 +30,7 @@ def fuse(
         int | None,
         typer.Option(help="Number of spectra of a low-rank prior; chosen from the data if not given."),
     ] = None,
-    max_iterations: Annotated[int, typer.Option(help="Largest number of iterations.")] = 400,
+    max_iterations: Annotated[int, typer.Option(help="Largest number of iterations.")] = 200,
     tolerance: Annotated[
         float | None,
         typer.Option(help="Relative change of the objective at which the run has converged; what suits the prior."),
