@@ -21,7 +21,7 @@ WHY: dict[str, str] = {
     ),
     "point-source": (
         "relative differences of light blur the point, which has most of the NMSE; elsewhere (judged pixels) the gain "
-        "is several dB. Differences of powers of light blurred it less, but did worse on the remnants."
+        "is larger at 1e6 counts. Differences of powers of light blurred it less, but did worse on the remnants."
     ),
 }
 # And for any scene.
