@@ -32,12 +32,12 @@ def templates_of(prior: DopplerSheets, grid: CubeGrid | None, energies: int, dty
     Raises
     ------
     ValueError
-        If gas may move but the cube has no energies.
+        If gas may move, or lines are smoothed by a velocity, but the cube has no energies.
     """
-    if grid is None and prior.speed > 0:
+    if grid is None and (prior.speed > 0 or prior.width > 0):
         raise ValueError(
             "DopplerSheets: expected data sets with a grid, whose energies say what a velocity is, found none; give "
-            "them one, or vmax=0"
+            "them one, or vmax=0 and no smoothing"
         )
     # Without energies nothing moves: any will do.
     edges = energies + np.arange(energies + 1.0) if grid is None else grid.energy_edges

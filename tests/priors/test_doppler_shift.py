@@ -65,3 +65,49 @@ def test_wide_bins_hold_more():
     made = template_grid(edges, 0.0, 1.0, 0.0, np.float32)
     spectra = np.asarray(made.shift.spectra(jnp.ones((made.shift.nodes, 1), jnp.float32)))[:, 0, 0]
     np.testing.assert_allclose(spectra / spectra[0], [1, 2, 1], rtol=1e-5)
+
+
+WIDE = np.concatenate([np.linspace(0.5, 2.0, 301), np.linspace(2.0, 10.0, 401)[1:]])  # bins of 5 and 20 eV
+
+
+@pytest.mark.parametrize("edges", [np.linspace(0.5, 10.0, 1901), WIDE])
+def test_a_flat_template_is_flat_in_every_bin(edges, x64):
+    made = template_grid(edges, 3000.0, 300.0, 150.0, np.float64)
+    spectra = np.asarray(made.shift.spectra(jnp.ones((made.shift.nodes, 1))))
+    widths = np.diff(edges)
+    np.testing.assert_allclose(spectra[:, :, 0], np.tile(widths[:, None] / widths.mean(), (1, 21)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("edges", [np.linspace(0.5, 10.0, 1901), WIDE])
+@pytest.mark.parametrize("rest", [0.65, 1.9, 6.7])
+def test_bins_hold_the_photons_of_a_narrow_line(edges, rest, x64):
+    made = template_grid(edges, 3000.0, 300.0, 0.0, np.float64)
+    node = int(np.searchsorted(made.energies, rest))
+    template = np.zeros((made.shift.nodes, 1))
+    template[node] = 1
+    spectra = np.asarray(made.shift.spectra(jnp.asarray(template)))[:, :, 0]
+    centres, mean_width = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges).mean()
+    spacing = np.log(made.energies[1] / made.energies[0])
+    for spectrum, velocity in zip(spectra.T, made.velocities, strict=True):
+        at = made.energies[node] * energy_factor(velocity)
+        assert spectrum.sum() * mean_width == pytest.approx(at * spacing, rel=0.02)
+        # As narrow as the bins allow: the line touches three of them at most.
+        touched = np.flatnonzero(spectrum)
+        assert touched.size <= 3
+        assert edges[touched[0]] <= at * (1 + spacing)
+        assert at * (1 - spacing) <= edges[touched[-1] + 1]
+        assert (spectrum * centres).sum() / spectrum.sum() == pytest.approx(at, abs=0.51 * np.diff(edges).max())
+
+
+def test_at_rest_bins_are_the_nodes(x64):
+    made = template_grid(WIDE, 0.0, 1.0, 0.0, np.float64)
+    template = np.random.default_rng(0).random((made.shift.nodes, 2))
+    spectra = np.asarray(made.shift.spectra(jnp.asarray(template)))[:, 0]
+    widths = np.diff(WIDE)
+    np.testing.assert_allclose(spectra, template[: widths.size] * (widths / widths.mean())[:, None], rtol=1e-12)
+    assert (made.used.start, made.used.stop) == (0, widths.size)
+
+
+def test_one_narrow_bin_does_not_make_a_grid_without_end():
+    edges = np.array([1.0, 1.5, 1.500001, 2.0])
+    assert template_grid(edges, 0.0, 1.0, 300.0, np.float32).shift.reach <= 24

@@ -10,6 +10,8 @@ from hifred.doppler import SPEED_OF_LIGHT
 
 # The smoothing kernel ends at this many standard deviations.
 REACH = 3.0
+# Nodes are as narrow as the narrowest bin, but there are at most so many of them for each bin.
+FINEST = 8
 # Grids for speeds up to this one, km/s, and the smoothing that goes with them, have one size: they compile once.
 ROOM, ROOM_SMOOTHING = 5400.0, 270.0
 
@@ -17,25 +19,29 @@ ROOM, ROOM_SMOOTHING = 5400.0, 270.0
 class DopplerShift(eqx.Module):
     """From templates `T[n, k]` to spectra `V[e, j, k]`: template `k`, smoothed, at velocity `j`.
 
-    `V[e, j, k] = w_e sum_n h_n(ln E_e + s_j) (G T)[n, k]`: linear interpolation `h` on the template grid, once to the
-    shift `s_j` and once to the energies, a Gaussian `G`, and the width `w_e` of the energy bin.
+    `V[e, j, k] = w_e sum_n o_en ((1 - t_j) U[n + i_j, k] + t_j U[n + i_j + 1, k])`, `U = G T`: a Gaussian `G`, linear
+    interpolation to the shift `i_j + t_j`, the mean over the energy bin (node `n` is a cell that fills the part `o_en`
+    of bin `e`, in log energy) and its width `w_e`.
 
     Attributes
     ----------
-    lower, fraction : arrays of shape (energy,)
-        Node below each energy at velocity 0, counted from the first shifted one, and how far the next one is.
+    bins, cells : arrays of shape (pair,)
+        Bins and the cells that reach into them; bins increase.
+    overlap : array of shape (pair,)
+        `w_e o_en` of each pair.
     width : array of shape (energy,)
-        Widths of the energy bins over their mean.
+        Widths of the energy bins over their mean, `w`.
     kernel : array of shape (2 h + 1,)
         The Gaussian.
     first, part : arrays of shape (J,)
-        First node of each velocity, which increase, and how far the next one is.
+        `i` and `t` of each velocity; `i` increases.
     nodes, reach : int
         Number of nodes of a template, and of those that a velocity sees.
     """
 
-    lower: Int[Array, " energy"]
-    fraction: Float[Array, " energy"]
+    bins: Int[Array, " pair"]
+    cells: Int[Array, " pair"]
+    overlap: Float[Array, " pair"]
     width: Float[Array, " energy"]
     kernel: Float[Array, " taps"]
     first: Int[Array, " velocity"]
@@ -56,8 +62,9 @@ class DopplerShift(eqx.Module):
             return (1 - part) * seen[:-1] + part * seen[1:]
 
         shifted = jax.vmap(moved, out_axes=1)(self.first, self.part)
-        t = self.fraction[:, None, None]
-        return self.width[:, None, None] * ((1 - t) * shifted[self.lower] + t * shifted[self.lower + 1])
+        return jax.ops.segment_sum(
+            self.overlap[:, None, None] * shifted[self.cells], self.bins, self.width.size, indices_are_sorted=True
+        )
 
 
 class TemplateGrid(eqx.Module):
@@ -97,30 +104,45 @@ def template_grid(
     dtype : dtype
         Precision.
     """
-    energy = 0.5 * (energy_edges[:-1] + energy_edges[1:])
-    widths = np.diff(energy_edges)
-    spacing = float(np.median(widths / energy))
+    widths, edges = np.diff(energy_edges), np.log(energy_edges / energy_edges[0])
     count = int(velocity_max / velocity_step + 1e-9) if velocity_max > 0 else 0
     shifts = np.arange(-count, count + 1) * velocity_step / SPEED_OF_LIGHT
-    room, broadest = (max(velocity_max, ROOM), max(smoothing, ROOM_SMOOTHING)) if count else (0.0, smoothing)
-    margin = int(np.ceil(room / SPEED_OF_LIGHT / spacing)) + 2
-    lowest = np.log(energy[0]) - margin * spacing
-    place = (np.log(energy) - np.log(energy[0])) / spacing
-    lower = np.floor(place).astype(int)
-    reach = int(lower[-1]) + 2
+    spacing = max(float(np.diff(edges).min()), edges[-1] / (FINEST * widths.size))
+    if count == 0 and smoothing == 0:
+        cells, margin = edges, 0  # the spectra themselves
+    else:
+        cells = spacing * np.arange(np.ceil(edges[-1] / spacing - 1e-6) + 1)
+        room = max(velocity_max, ROOM) if count else 0.0
+        margin = int(np.ceil(room / SPEED_OF_LIGHT / spacing)) + 1
+    reach = cells.size - 1
     nodes = reach + 2 * margin + 1
     # Light of gas that recedes at v is seen at lower energy: its template is read at a higher rest energy.
     starts = margin + shifts / spacing
     first = np.floor(starts).astype(int)
+    broadest = max(smoothing, ROOM_SMOOTHING) if count else smoothing
     half = int(np.ceil(REACH * broadest / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
     taps = np.arange(-half, half + 1) * spacing * SPEED_OF_LIGHT
     kernel = np.exp(-0.5 * (taps / smoothing) ** 2) if half else np.ones(1)
+    bins, reached, overlap = _pairs(edges, cells)
+    relative = widths / widths.mean()
     shift = DopplerShift(
-        jnp.asarray(lower, jnp.int32), jnp.asarray(place - lower, dtype), jnp.asarray(widths / widths.mean(), dtype),
-        jnp.asarray(kernel / kernel.sum(), dtype), jnp.asarray(first, jnp.int32), jnp.asarray(starts - first, dtype),
-        nodes, reach,
+        jnp.asarray(bins, jnp.int32), jnp.asarray(reached, jnp.int32), jnp.asarray(relative[bins] * overlap, dtype),
+        jnp.asarray(relative, dtype), jnp.asarray(kernel / kernel.sum(), dtype), jnp.asarray(first, jnp.int32),
+        jnp.asarray(starts - first, dtype), nodes, reach,
     )  # fmt: skip
-    rest = np.exp(lowest + spacing * np.arange(nodes))
-    reached = int(np.ceil(REACH * smoothing / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
-    used = slice(max(0, first[0] - reached), min(nodes, int(first[-1]) + reach + 1 + reached))
-    return TemplateGrid(rest, SPEED_OF_LIGHT * np.tanh(shifts), shift, used)
+    below, above = -spacing * np.arange(margin, 0, -1), cells[-1] + spacing * np.arange(1, margin + 2)
+    sides = np.concatenate([below, cells, above])
+    rest = energy_edges[0] * np.exp(0.5 * (sides[1:] + sides[:-1]))
+    smeared = int(np.ceil(REACH * smoothing / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
+    last = int(first[-1]) + reach + int(starts[-1] > first[-1])
+    return TemplateGrid(
+        rest, SPEED_OF_LIGHT * np.tanh(shifts), shift, slice(max(0, first[0] - smeared), min(nodes, last + smeared))
+    )
+
+
+def _pairs(edges: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins, the cells that reach into each, and the part of the bin that each fills; cells reach beyond the bins."""
+    sides = np.union1d(edges, cells[cells < edges[-1]])
+    middle = 0.5 * (sides[1:] + sides[:-1])
+    bins, found = (np.searchsorted(of, middle, "right") - 1 for of in (edges, cells))
+    return bins, found, np.diff(sides) / np.diff(edges)[bins]
