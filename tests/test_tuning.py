@@ -7,8 +7,8 @@ import pytest
 import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
-from hifred.split import Split, held_out, thin
-from hifred.tuning import NOISE, Choice, Tuning, settle, tune
+from hifred.split import Foretold, Split, held_out, thin
+from hifred.tuning import NOISE, SURE, Choice, Tuning, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -36,9 +36,9 @@ def test_held_out_is_smallest_at_the_truth(data, sky):
     truth = sky(SHAPE, 2e4)
     rng = np.random.default_rng(0)
     parts, rests = zip(*(thin(dataset, 0.8, rng) for dataset in data), strict=True)
-    at_truth = held_out(data, [part.predict(0.8 * truth) for part in parts], rests, 0.8)
+    at_truth = held_out(data, [part.predict(0.8 * truth) for part in parts], rests, 0.8).sum()
     for wrong in (0.7 * truth, 0.95 * truth, 0.8 * truth[:, ::-1]):
-        assert held_out(data, [part.predict(wrong) for part in parts], rests, 0.8) > at_truth
+        assert held_out(data, [part.predict(wrong) for part in parts], rests, 0.8).sum() > at_truth
 
 
 def test_the_choice_is_the_best_of_the_curve_and_the_same_again(data):
@@ -101,17 +101,35 @@ def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
     assert (cut.history[-1].iteration, cut.status) == (2, "max_iterations"), "the photons did not say so"
 
 
+def spread(deviance, scatter):
+    """A held-out C-stat whose groups of pixels scatter, by that standard error of the sum."""
+    noise = np.random.default_rng(int(abs(deviance)) % 1000).standard_normal(100)
+    noise -= noise.mean()
+    return Foretold(deviance / 100 + scatter / 10 * noise / noise.std(), 1)
+
+
+def test_a_fall_is_held_against_its_standard_error():
+    before, after = np.random.default_rng(0).poisson(100, (2, 400)).astype(float)
+    lower, other = Foretold(after - 5, 1), Foretold(before, 1)
+    error = np.sqrt(400) * (before - after + 5).std()
+    fall = (before - after + 5).sum()
+    assert lower.falls_below(other, 0.9 * fall / error, 1.0)
+    assert not lower.falls_below(other, 1.1 * fall / error, 1.0)
+    assert not lower.falls_below(other, 0.0, 1.1 * fall)
+    assert not other.falls_below(lower, 0.0, 1.0)
+
+
 def test_light_is_changed_only_for_a_clear_gain():
-    from hifred.tuning import SURE, _walk
-
     def bowl(middle, depth):
-        return lambda value: depth * (np.log(value / middle) / np.log(3)) ** 2
+        return lambda value: spread(depth * (np.log(value / middle) / np.log(3)) ** 2, 7.0)
 
+    # Differences of two have a standard error of about 10.
     assert _walk(1.0, bowl(1.0, 50.0), SURE)[1] == 1
-    assert _walk(1.0, bowl(1 / 3, 20.0), SURE)[1] == 1, "20 are not enough"
-    assert _walk(1.0, bowl(1 / 9, 50.0), SURE)[1] == pytest.approx(1 / 9)
-    assert _walk(1.0, bowl(9.0, 50.0), SURE)[1] == pytest.approx(9)
-    found, value = _walk(1.0, lambda value: -1000 * np.log(value), SURE)
+    assert _walk(1.0, bowl(1 / 3, 10.0), SURE)[1] == 1, "10 are not enough"
+    assert _walk(1.0, bowl(1 / 3, 10.0), 0.0)[1] == pytest.approx(1 / 3), "but for one who asks for less"
+    assert _walk(1.0, bowl(1 / 9, 90.0), SURE)[1] == pytest.approx(1 / 9)
+    assert _walk(1.0, bowl(9.0, 90.0), SURE)[1] == pytest.approx(9)
+    found, value = _walk(1.0, lambda value: spread(-1000 * np.log(value), 7.0), SURE)
     assert (len(found), value) == (7, max(found)), "it ends"
 
 
@@ -163,9 +181,11 @@ def test_a_fit_that_goes_on_is_that_of_one_go(data):
     split = Split.of(data)
     whole = Split.of(data).foretold(prior, Stopping(12, 0.0, at_noise=False))
     split.foretold(prior, Stopping(5, 0.0, at_noise=False))
-    assert split.foretold(prior, Stopping(12, 0.0, at_noise=False)) == whole
+    again = split.foretold(prior, Stopping(12, 0.0, at_noise=False))
+    assert (again.deviance, again.iterations) == (whole.deviance, whole.iterations)
     short = Split.of(data).foretold(prior, Stopping(5, 0.0, at_noise=False))
-    assert split.foretold(prior, Stopping(5, 0.0, at_noise=False)) == short, "what came later does not count"
+    again = split.foretold(prior, Stopping(5, 0.0, at_noise=False))
+    assert (again.deviance, again.iterations) == (short.deviance, short.iterations), "what came later does not count"
 
 
 @pytest.mark.parametrize("prior", [Unregularized(), LowRankSobolev(strength=0.0)])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from hifred.assembly import assemble, start_of
 from hifred.data.dataset import Dataset
@@ -16,6 +17,8 @@ from hifred.solvers.driver import require_finished
 
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest.
 PATIENCE = 20
+# C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
+GROUPS = 1000
 
 
 def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[Dataset, np.ndarray]:
@@ -53,7 +56,9 @@ def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[D
     return fitted, whole - part
 
 
-def held_out(datasets: Sequence[Dataset], models: Sequence, rests: Sequence, fraction: float) -> float:
+def held_out(
+    datasets: Sequence[Dataset], models: Sequence, rests: Sequence, fraction: float
+) -> Float[np.ndarray, " group"]:
     """C-stat of the photons that were not fitted, under the sky that the others gave.
 
     Parameters
@@ -66,12 +71,49 @@ def held_out(datasets: Sequence[Dataset], models: Sequence, rests: Sequence, fra
         Counts that were not.
     fraction : float
         Part of the photons that was fitted.
+
+    Returns
+    -------
+    array of shape (group,)
+        Of groups of detector pixels, all data sets one after the other: the C-stat is their sum.
     """
-    total = 0.0
+    groups = []
     for dataset, model, rest in zip(datasets, models, rests, strict=True):
         expected = model.astype(float) * ((1 - fraction) / fraction)
-        total += 2 * float(np.asarray(half_deviance(expected, rest.astype(float)))[dataset.mask].sum(dtype=float))
-    return total
+        parts = np.asarray(half_deviance(expected, rest.astype(float)), dtype=float)
+        pixels = 2 * np.where(dataset.mask, parts, 0).sum(0).ravel()
+        groups.append(np.add.reduceat(pixels, np.arange(0, pixels.size, -(-pixels.size // GROUPS))))
+    return np.concatenate(groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Foretold:
+    """How well a fit foretells the photons that it did not see.
+
+    Attributes
+    ----------
+    groups : array of shape (group,)
+        Held-out C-stat of groups of detector pixels, see `held_out`.
+    iterations : int
+        Those of the fit; of a factorisation, those after which the rest was foretold best.
+    """
+
+    groups: Float[np.ndarray, " group"]
+    iterations: int
+
+    @property
+    def deviance(self) -> float:
+        """Held-out C-stat, all data sets together."""
+        return float(self.groups.sum())
+
+    def falls_below(self, other: "Foretold", surely: float, least: float) -> bool:
+        """Whether the C-stat is lower than another by so many standard errors, and by so much.
+
+        The standard error is that of the sum of the paired differences of all groups, which are taken for independent.
+        """
+        falls = other.groups - self.groups
+        error = np.sqrt(falls.size) * falls.std()
+        return bool(falls.sum() >= max(surely * error, least))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +159,8 @@ class Split:
         parts, rests = zip(*(thin(dataset, fraction, rng) for dataset in datasets), strict=True)
         return cls(tuple(datasets), parts, rests, fraction, seed)
 
-    def foretold(self, prior: Prior, stopping: Stopping) -> tuple[float, int]:
-        """Held-out C-stat of a fit of the parts, and its iterations; of a factorisation the best ones on the way.
+    def foretold(self, prior: Prior, stopping: Stopping) -> Foretold:
+        """How well a fit of the parts foretells the rest; a factorisation at its best on the way.
 
         A factorisation that has been fitted before goes on from where it was.
 
@@ -131,10 +173,7 @@ class Split:
 
         Returns
         -------
-        deviance : float
-            Held-out C-stat, all data sets together.
-        iterations : int
-            Those it was reached after.
+        Foretold
 
         Raises
         ------
@@ -150,20 +189,24 @@ class Split:
             solution = minimise(solver, problem, stopping)
             require_finished(solution)
             models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]
-            return held_out(self.datasets, models, self.rests, self.fraction), solution.history[-1].iteration
+            groups = held_out(self.datasets, models, self.rests, self.fraction)
+            return Foretold(groups, solution.history[-1].iteration)
         onward, course = self._fits.get(prior, (None, []))
 
+        def best(steps: Sequence[Foretold]) -> Foretold:
+            return min(steps, key=lambda step: step.deviance)
+
         def over() -> bool:
-            return len(course) - int(np.argmin(course)) > PATIENCE
+            return len(course) - best(course).iterations >= PATIENCE
 
         def enough(state) -> bool:
             models = [np.asarray(model) for model in state.models]
-            course.append(held_out(self.datasets, models, self.rests, self.fraction))
+            groups = held_out(self.datasets, models, self.rests, self.fraction)
+            course.append(Foretold(groups, len(course) + 1))
             return over()
 
         if onward is None or (onward.history[-1].iteration < stopping.max_iterations and not over()):
             onward = minimise(solver, problem, stopping, enough=enough, onward=onward)
             require_finished(onward)
             self._fits[prior] = onward, course
-        asked = course[: stopping.max_iterations]
-        return min(asked), int(np.argmin(asked)) + 1
+        return best(course[: stopping.max_iterations])

@@ -11,7 +11,7 @@ from hifred.data.dataset import Dataset
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.solvers import Stopping
-from hifred.split import Split
+from hifred.split import Foretold, Split
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them.
 FACTOR, MOST = 3.0, 7
@@ -32,9 +32,9 @@ NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
 # takes a moment: so many of them, and steps each. Then, with all gases, a few about the best.
 LIGHT, LIGHT_STEPS = 0.01, 60
-# With all gases, the C-stat has to fall by this for another light strength, and for another strength than `START`: some
-# three standard errors of the difference between neighbours on `realistic-1kev` (1e6 counts).
-SURE = 30.0
+# With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
+# than `START`: falls within the noise of the rest led to noisy skies.
+SURE = 3.0
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def tune(
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, in the direction in which the
     held-out C-stat falls by `NOISE`, until it does not. A factorisation is fitted in a few steps for that, and the
-    C-stat has to fall by `SURE`; then it is fitted as far as the rest agrees, which gives the number of iterations. No
-    truth is used.
+    C-stat has to fall by `SURE` standard errors; then it is fitted as far as the rest agrees, which gives the number
+    of iterations. No truth is used.
 
     Parameters
     ----------
@@ -174,15 +174,17 @@ def tune(
     iterations: dict[float, int] = {}
     short = replace(stopping, max_iterations=min(TRIAL, max_iterations)) if factors else stopping
 
-    def attempt(strength: float) -> float:
-        deviance, iterations[strength] = split.foretold(replace(prior, strength=strength), short)
+    def attempt(strength: float) -> Foretold:
+        found = split.foretold(replace(prior, strength=strength), short)
+        iterations[strength] = found.iterations
         if say is not None:
-            say(f"strength {strength:.3g}: held-out C-stat {deviance:.8g}, {iterations[strength]} iterations")
-        return deviance
+            say(f"strength {strength:.3g}: held-out C-stat {found.deviance:.8g}, {found.iterations} iterations")
+        return found
 
-    curve = Choice.of("strength", *_walk(first, attempt, SURE if factors else NOISE))
+    curve = Choice.of("strength", *_walk(first, attempt, SURE if factors else 0.0))
     if factors and max_iterations > TRIAL:
-        _, iterations[curve.chosen] = split.foretold(replace(prior, strength=curve.chosen), stopping)
+        whole = split.foretold(replace(prior, strength=curve.chosen), stopping)
+        iterations[curve.chosen] = whole.iterations
     return Tuning(
         curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, split.fraction,
         split.seed,
@@ -220,18 +222,18 @@ def settle(
     choices = []
     split = Split.of(datasets, fraction, seed) if split is None else split
 
-    def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> float:
-        deviance, _ = split.foretold(
+    def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
+        found = split.foretold(
             replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False)
         )
         if say is not None:
-            say(f"{name} {value:.3g}: held-out C-stat {deviance:.8g}")
-        return deviance
+            say(f"{name} {value:.3g}: held-out C-stat {found.deviance:.8g}")
+        return found
 
     light = None
     if prior.light_strength is None:
         one = DopplerSheets(strength=0.0, templates=1, sheets=1, vmax=0.0)
-        _, light = _walk(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS), NOISE)
+        _, light = _walk(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS), 0.0)
         prior = replace(prior, light_strength=light)
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
@@ -242,14 +244,19 @@ def settle(
         return replace(prior, **{name: usual[name] for name in prior.unsettled if name in usual})
 
     if prior.vmax is None:
-        found = _race(partial(attempt, "vmax", like()), prior.velocity_step or 0.0)
+        settled = like()
+
+        def speed(steps: int, value: float) -> float:
+            return attempt("vmax", settled, steps, value).deviance
+
+        found = _race(speed, prior.velocity_step or 0.0)
         choices.append(Choice.of("vmax", found))
         prior = replace(prior, vmax=choices[-1].chosen)
     if prior.sheets is None and prior.speed == 0:
         prior = replace(prior, sheets=1)
     for name, numbers in NUMBERS.items():
         if getattr(prior, name) is None:
-            found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}
+            found = {float(n): attempt(name, like(), max_iterations, n).deviance for n in numbers}
             choices.append(Choice.of(name, found))
             prior = replace(prior, **{name: int(choices[-1].chosen)})
     if light is not None:
@@ -279,16 +286,19 @@ def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, fl
     return found
 
 
-def _walk(first: float, attempt: Callable[[float], float], gain: float) -> tuple[dict[float, float], float]:
-    """Deviances by value, and the value that steps of 3 from the first one lead to, each of which gains so much."""
+def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, float], float]:
+    """Deviances by value, and the value that steps of 3 from the first one lead to.
+
+    Each step lowers the C-stat by `NOISE`, and by so many standard errors.
+    """
     found, value = {first: attempt(first)}, first
     for factor in (1 / FACTOR, FACTOR):
         while len(found) < MOST:
             following = value * factor
             found[following] = attempt(following)
-            if found[following] > found[value] - gain:
+            if not found[following].falls_below(found[value], surely, NOISE):
                 break
             value = following
         if value != first:
             break
-    return found, value
+    return {tried: one.deviance for tried, one in found.items()}, value
