@@ -8,7 +8,7 @@ import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
 from hifred.split import Foretold, Split, held_out, thin
-from hifred.tuning import NOISE, SURE, Choice, Tuning, _walk, settle, tune
+from hifred.tuning import NOISE, SURE, Choice, Tuning, _race, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -131,6 +131,27 @@ def test_light_is_changed_only_for_a_clear_gain():
     assert _walk(1.0, bowl(9.0, 90.0), SURE)[1] == pytest.approx(9)
     found, value = _walk(1.0, lambda value: spread(-1000 * np.log(value), 7.0), SURE)
     assert (len(found), value) == (7, max(found)), "it ends"
+
+
+def test_a_large_speed_that_learns_slowly_wins_in_the_end():
+    # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000.
+    courses = {
+        0.0: {40: 90000}, 600.0: {40: 40000}, 1800.0: {40: 12341, 80: 2624, 160: 1114},
+        3120.0: {40: 19065, 80: 2804, 160: 188}, 5400.0: {40: 17477, 80: 3488, 160: 1025},
+    }  # fmt: skip
+    asked = []
+
+    def attempt(steps, speed):
+        asked.append((steps, speed))
+        return float(courses[speed][steps])
+
+    found = _race(attempt, 0.0)
+    assert min(found, key=found.__getitem__) == 3120
+    assert (160, 5400.0) not in asked, "the third is left behind"
+
+
+def test_the_fastest_is_not_the_last_to_be_tried():
+    assert 16200.0 in _race(lambda steps, speed: float(-speed - steps), 0.0)
 
 
 def test_settings_that_are_not_given_are_chosen(data):

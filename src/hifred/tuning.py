@@ -24,9 +24,10 @@ TRIAL = 80
 # Where strengths of a factorisation start.
 START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
-# neighbour. The best two then go on; where the last is still the best, one three times as large is tried as well. Large
-# speeds learn slowly: after 25 steps a small one may be ahead.
+# neighbour. Then so many of the best go on to so many steps; where the last is still the best, one three times as large
+# is tried as well. Large speeds learn slowly: with many photons a small one may be ahead after 80.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
+ROUNDS = ((80, 3), (160, 2))
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
@@ -279,10 +280,11 @@ def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, fl
     between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
     if between >= step:
         found[between] = attempt(SCREENING, between)
-    found |= {speed: attempt(TRIAL, speed) for speed in sorted(found, key=found.__getitem__)[:2]}
+    for steps, number in ROUNDS:
+        found |= {speed: attempt(steps, speed) for speed in sorted(found, key=found.__getitem__)[:number]}
     if min(found, key=found.__getitem__) == SPEEDS[-1]:
         faster = FACTOR * SPEEDS[-1]
-        found[faster] = attempt(TRIAL, faster)
+        found[faster] = attempt(ROUNDS[-1][0], faster)
     return found
 
 
