@@ -20,7 +20,7 @@ FACTOR, MOST = 3.0, 9
 EM_STEPS, EM_PATIENCE = 100, 5
 # A factorisation is measured after every so many steps, until it has been worse so often.
 FACTOR_STEPS, FACTOR_EVERY, FACTOR_PATIENCE = 200, 10, 3
-# Without noise: weights for each count, numbers of gases and steps, and speeds, km/s, from which the truth takes its own.
+# Without noise: weights for each count, numbers of gases and steps, and speeds in km/s, of which the better one counts.
 WEAK, WEAK_LIGHT = 5e-11, 5e-14
 CLEAN_TEMPLATES, CLEAN_STEPS, CLEAN_SPEEDS = 10, 400, (600.0, 3120.0)
 

@@ -76,7 +76,15 @@ class Known:
             found["second_velocity_error"] = metrics.line_velocity_error(
                 values, self.values, self.energies, self.sky.second, faint=0.05
             )
+        found["light_nmse"], found["shape_nmse"] = self._light_and_shape(values)
         return found | ({} if self.judged is None else self._part(values, self.judged))
+
+    def _light_and_shape(self, values: np.ndarray) -> tuple[float, float]:
+        """NMSE, dB, of the true spectra with the light of a cube, and of its spectra with the true light."""
+        true, light = self.values.sum(0), values.sum(0)
+        with_light = self.values * np.divide(light, true, out=np.ones_like(true), where=true > 0)
+        with_shape = values * np.divide(true, light, out=np.ones_like(true), where=light > 0)
+        return tuple(metrics.nmse(cube, self.values) for cube in (with_light, with_shape))
 
     def _part(self, values: np.ndarray, judged: np.ndarray) -> dict:
         part, true = (cube[:, judged][:, :, None] for cube in (values, self.values))
