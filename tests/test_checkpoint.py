@@ -290,3 +290,34 @@ def test_a_bad_checkpoint_is_one_line_on_the_command_line(files, tmp_path, monke
     assert error.count("\n") == 1
     assert str(path) in error
     assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+
+
+def test_settings_that_were_chosen_are_not_chosen_again(data, tmp_path, monkeypatch):
+    prior, path = priors.DopplerSheets(None, 0.01, templates=2, vmax=0.0), tmp_path / "run.npz"
+    whole = fuse(data, prior, 30, progress=False)
+    cut = fuse(data, prior, 30, progress=False, checkpoint=path, checkpoint_every=1e6)
+    assert path.exists()
+    header, _ = state_of(path)
+    assert header["settings"]["prior"] == {"strength": cut.provenance["tuning"]["strength"]}
+
+    def no_need(*args, **options):
+        raise AssertionError("settings were chosen again")
+
+    monkeypatch.setattr("hifred.fusion.tune", no_need)
+    again = fuse(data, prior, 30, progress=False, checkpoint=path)
+    np.testing.assert_array_equal(again.values, whole.values)
+    assert again.provenance["tuning"] == whole.provenance["tuning"]
+    assert (again.status, len(again.history)) == (whole.status, len(whole.history))
+    with pytest.raises(AssertionError, match="chosen again"):
+        fuse(data, prior, 29, progress=False, checkpoint=path)
+
+
+def test_chosen_settings_are_kept_at_once(data, tmp_path, monkeypatch):
+    """Not only after `checkpoint_every` seconds: to choose them took longer."""
+    saves = []
+    monkeypatch.setattr(
+        "hifred.solvers.checkpoint.Checkpoint.save", lambda self, course: saves.append(len(course.history))
+    )
+    prior = priors.DopplerSheets(None, 0.01, templates=2, vmax=0.0)
+    fuse(data, prior, 30, progress=False, checkpoint=tmp_path / "run.npz", checkpoint_every=1e6)
+    assert saves[0] == 2, "the start and the first step"

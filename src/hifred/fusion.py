@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 
 import jax
 import numpy as np
@@ -68,6 +68,7 @@ def fuse(
         curve is kept in the provenance. A `DopplerSheets` without a strength is tuned in any case.
     checkpoint : path, optional
         File to keep the state of the run in; a run that finds it there goes on from it and ends with the same cube.
+        Settings that were chosen are kept with it: a run that is asked for the same does not choose again.
     checkpoint_every : float
         Seconds between writes of that file.
 
@@ -91,11 +92,20 @@ def fuse(
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
+    request, earlier = prior, {}
     if checkpoint is not None:
-        Checkpoint(checkpoint, "", checkpoint_every)  # what is wrong with it is said before any work
-    prior, stopping, tuning = _tuned(datasets, prior, strength, stopping, tell if progress else None)
-    mark = fingerprint(datasets, prior)
-    saved = None if checkpoint is None else Checkpoint(checkpoint, mark, checkpoint_every)
+        # What is wrong with it is said before any work.
+        earlier = Checkpoint.settings_in(Checkpoint(checkpoint, "", checkpoint_every).path)
+    asked = fingerprint(datasets, prior, strength, stopping)
+    if earlier.get("asked") == asked:
+        prior, stopping = replace(prior, **earlier["prior"]), replace(stopping, **earlier["stopping"])
+        tuning = earlier["tuning"]
+    else:
+        prior, stopping, tuning = _tuned(datasets, prior, strength, stopping, tell if progress else None)
+    mark, saved = fingerprint(datasets, prior), None
+    if checkpoint is not None:
+        settings = {"asked": asked, "prior": _changed(request, prior), "stopping": asdict(stopping), "tuning": tuning}
+        saved = Checkpoint(checkpoint, mark, checkpoint_every, settings if tuning else None)
     solver, problem = assemble(datasets, prior)
     names = [dataset.name for dataset in datasets]
     with ProgressBar(names, stopping.max_iterations, shown=progress) as bar:
@@ -148,6 +158,12 @@ def _tuned(
     return prior, stopping, found
 
 
+def _changed(before: Prior, after: Prior) -> dict:
+    """Settings of a prior that differ from those of another."""
+    both = {field.name: (getattr(before, field.name), getattr(after, field.name)) for field in fields(after)}
+    return {name: new for name, (old, new) in both.items() if new != old}
+
+
 def _warn_at_edge(choice: Choice) -> None:
     """Say so where the best value is the first or last that was tried."""
     if choice.at_edge is not None:
@@ -158,8 +174,8 @@ def _warn_at_edge(choice: Choice) -> None:
         )
 
 
-def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:
-    """SHA-256 over data, kernels and prior: what the course of a run depends on."""
+def fingerprint(datasets: Sequence[Dataset], prior: Prior, *options: object) -> str:
+    """SHA-256 over data, kernels, prior and options: what the course of a run depends on."""
     digest = hashlib.sha256()
     for dataset in datasets:
         digest.update(dataset.response.dtype.str.encode())
@@ -170,7 +186,7 @@ def fingerprint(datasets: Sequence[Dataset], prior: Prior) -> str:
                 digest.update(repr(part).encode())
         if dataset.grid is not None:
             digest.update(np.ascontiguousarray(dataset.grid.energy_edges, dtype=float).tobytes())
-    digest.update(repr(prior).encode())
+    digest.update(repr((prior, *options) if options else prior).encode())
     digest.update(importlib.metadata.version("hifred").encode())
     return digest.hexdigest()
 

@@ -5,6 +5,9 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +30,9 @@ class Checkpoint:
         What the run depends on: data, responses, prior. A file of another run is refused.
     every : float
         Seconds between writes; 0 writes after each iteration.
+    settings : dict, optional
+        What else is to be found again, as JSON holds it: settings that took long to choose. With them, the first write
+        does not wait.
 
     Raises
     ------
@@ -36,13 +42,34 @@ class Checkpoint:
         If `every` is negative or not a number.
     """
 
-    def __init__(self, path: str | os.PathLike, fingerprint: str, every: float = 30.0):
+    def __init__(
+        self, path: str | os.PathLike, fingerprint: str, every: float = 30.0, settings: dict[str, Any] | None = None
+    ):
         self.path = require_writable(path, overwrite=True)
         self.fingerprint = fingerprint
         self.every = number("checkpoint_every", every)
         if not self.every >= 0:
             raise ValueError(f"checkpoint_every: expected at least 0 seconds, found {every}")
-        self._last = time.monotonic()
+        self.settings = {} if settings is None else settings
+        self._last = -np.inf if settings else time.monotonic()
+
+    @staticmethod
+    def settings_in(path: str | os.PathLike) -> dict[str, Any]:
+        """The settings that a file holds, of whatever run it is; empty where there is no file, or it has none.
+
+        Raises
+        ------
+        FileError
+            If the file is no checkpoint.
+        """
+        path = Path(path)
+        if not path.exists():
+            return {}
+        with _opened(path) as file:
+            settings = json.loads(file["header"].tobytes()).get("settings", {})
+            if not isinstance(settings, dict):
+                raise ValueError(f"settings that are {settings!r}")
+        return settings
 
     def offer(self, course: Course) -> None:
         """Save if the last save is long enough ago."""
@@ -60,6 +87,7 @@ class Checkpoint:
         header = {
             "fingerprint": self.fingerprint,
             "goal": course.goal,
+            "settings": self.settings,
             "history": [dataclasses.asdict(record) for record in course.history],
         }
         leaves = jax.tree.leaves(course.state)
@@ -82,17 +110,14 @@ class Checkpoint:
         if not self.path.exists():
             return start
         leaves, structure = jax.tree.flatten(start.state)
-        try:
-            with open(self.path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                header = json.loads(file["header"].tobytes())
-                ours = header["fingerprint"] == self.fingerprint
-                found = [file[f"state_{i}"] for i in range(len(leaves))] if ours else []
+        with _opened(self.path) as file:
+            header = json.loads(file["header"].tobytes())
+            ours = header["fingerprint"] == self.fingerprint
+            found = [file[f"state_{i}"] for i in range(len(leaves))] if ours else []
             records = [Record(**record | {"cstat": tuple(record["cstat"])}) for record in header["history"]]
             goal = float(header["goal"])
             if not records:
                 raise ValueError("no history")
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise FileError(f"{self.path}: expected a checkpoint, found a file that is not one ({error})") from error
         same = len(found) == len(leaves) and all(
             a.shape == b.shape and a.dtype == b.dtype for a, b in zip(found, leaves, strict=True)
         )
@@ -102,3 +127,13 @@ class Checkpoint:
                 "remove it or name another file"
             )
         return Course(jax.tree.unflatten(structure, [jnp.asarray(a) for a in found]), tuple(records), goal)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """A checkpoint's arrays; what goes wrong while they are read becomes one error."""
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            yield file
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise FileError(f"{path}: expected a checkpoint, found a file that is not one ({error})") from error
