@@ -65,6 +65,8 @@ def missing(key: dict, methods, rows: list[dict]) -> list[str]:
     done = {tuple(row[k] for k in KEYS) for row in rows}
     oracles = key["scene"] != TOY  # they need a true cube
     wanted = [method for method in methods if oracles or not METHODS[method].oracle]
+    if oracles and (key["draw"] or key["counts"] != SCENES[key["scene"]].middle):
+        wanted = [method for method in wanted if not METHODS[method].once]
     return [method for method in wanted if (*(key[k] for k in KEYS[:-1]), method) not in done]
 
 

@@ -39,10 +39,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Method:
-    """A function of a challenge; `oracle` if it looks at the truth."""
+    """A function of a challenge; `oracle` if it looks at the truth, `once` if neither counts nor draw matter."""
 
     function: Callable[[Challenge], Answer]
     oracle: bool = False
+    once: bool = False
 
     def __call__(self, problem: Challenge) -> Answer:
         with warnings.catch_warnings():
@@ -161,7 +162,7 @@ METHODS = {
     "DopplerSheets vmax=0 blind": Method(blind(priors.DopplerSheets(vmax=0.0))),
     "DopplerSheets blind": Method(blind(priors.DopplerSheets())),
     "DopplerSheets oracle": Method(sheets_oracle, oracle=True),
-    "DopplerSheets noiseless": Method(noiseless, oracle=True),
+    "DopplerSheets noiseless": Method(noiseless, oracle=True, once=True),
 }
 TALK = ("LowRankSobolev oracle", "LowRankStarlet oracle", "Starlet2D1D oracle")
 DEFAULT = "DopplerSheets blind"

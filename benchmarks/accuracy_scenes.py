@@ -32,6 +32,11 @@ class Sky:
     talk: bool = False
     still: bool = False
 
+    @property
+    def middle(self) -> float:
+        """Counts at which methods run for which these do not matter."""
+        return self.counts[len(self.counts) // 2]
+
 
 FE_XVII = 0.82585  # keV; 15.013 Angstrom, the brightest of the ion
 SCENES = {

@@ -92,20 +92,22 @@ def fuse(
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
-    request, earlier = prior, {}
+    request, asked, earlier = prior, "", None
     if checkpoint is not None:
-        # What is wrong with it is said before any work.
-        earlier = Checkpoint.settings_in(Checkpoint(checkpoint, "", checkpoint_every).path)
-    asked = fingerprint(datasets, prior, strength, stopping)
-    if earlier.get("asked") == asked:
+        asked = fingerprint(datasets, prior, strength, stopping)
+        earlier = Checkpoint(checkpoint, "", checkpoint_every).settings_of(asked)
+    if earlier is None:
+        prior, stopping, tuning = _tuned(datasets, prior, strength, stopping, tell if progress else None)
+    else:
         prior, stopping = replace(prior, **earlier["prior"]), replace(stopping, **earlier["stopping"])
         tuning = earlier["tuning"]
-    else:
-        prior, stopping, tuning = _tuned(datasets, prior, strength, stopping, tell if progress else None)
     mark, saved = fingerprint(datasets, prior), None
     if checkpoint is not None:
-        settings = {"asked": asked, "prior": _changed(request, prior), "stopping": asdict(stopping), "tuning": tuning}
-        saved = Checkpoint(checkpoint, mark, checkpoint_every, settings if tuning else None)
+        settings = {}
+        if tuning:
+            changed = _changed(request, prior)
+            settings = {"asked": asked, "prior": changed, "stopping": asdict(stopping), "tuning": tuning}
+        saved = Checkpoint(checkpoint, mark, checkpoint_every, settings)
     solver, problem = assemble(datasets, prior)
     names = [dataset.name for dataset in datasets]
     with ProgressBar(names, stopping.max_iterations, shown=progress) as bar:

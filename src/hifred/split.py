@@ -111,6 +111,8 @@ class Foretold:
 
         The standard error is that of the sum of the paired differences of all groups, which are taken for independent.
         """
+        if not (np.isfinite(self.deviance) and np.isfinite(other.deviance)):
+            return np.isfinite(self.deviance) and not np.isfinite(other.deviance)
         falls = other.groups - self.groups
         error = np.sqrt(falls.size) * falls.std()
         return bool(falls.sum() >= max(surely * error, least))

@@ -10,7 +10,7 @@ from hifred.doppler import SPEED_OF_LIGHT
 
 # The smoothing kernel ends at this many standard deviations.
 REACH = 3.0
-# Nodes are as narrow as the narrowest bin, but there are at most so many of them for each bin.
+# Nodes are as narrow as the narrowest bin, but there are at most so many of them for each bin in the mean.
 FINEST = 8
 # Grids for speeds up to this one, km/s, and the smoothing that goes with them, have one size: they compile once.
 ROOM, ROOM_SMOOTHING = 5400.0, 270.0
@@ -112,6 +112,7 @@ def template_grid(
         cells, margin = edges, 0  # the spectra themselves
     else:
         cells = spacing * np.arange(np.ceil(edges[-1] / spacing - 1e-6) + 1)
+        cells[-1] = max(cells[-1], edges[-1])
         room = max(velocity_max, ROOM) if count else 0.0
         margin = int(np.ceil(room / SPEED_OF_LIGHT / spacing)) + 1
     reach = cells.size - 1
@@ -141,8 +142,9 @@ def template_grid(
 
 
 def _pairs(edges: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bins, the cells that reach into each, and the part of the bin that each fills; cells reach beyond the bins."""
+    """Bins, the cells that reach into each, and the part of the bin that each fills; cells end no earlier than bins."""
     sides = np.union1d(edges, cells[cells < edges[-1]])
     middle = 0.5 * (sides[1:] + sides[:-1])
-    bins, found = (np.searchsorted(of, middle, "right") - 1 for of in (edges, cells))
+    # Between sides that differ by rounding alone, the middle may be the end itself.
+    bins, found = (np.minimum(np.searchsorted(of, middle, "right") - 1, of.size - 2) for of in (edges, cells))
     return bins, found, np.diff(sides) / np.diff(edges)[bins]

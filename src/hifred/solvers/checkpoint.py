@@ -31,8 +31,8 @@ class Checkpoint:
     every : float
         Seconds between writes; 0 writes after each iteration.
     settings : dict, optional
-        What else is to be found again, as JSON holds it: settings that took long to choose. With them, the first write
-        does not wait.
+        Settings that took long to choose, as JSON holds them: "asked" says for what, "prior", "stopping" and "tuning"
+        what was found. With them, the first write does not wait.
 
     Raises
     ------
@@ -50,25 +50,25 @@ class Checkpoint:
         self.every = number("checkpoint_every", every)
         if not self.every >= 0:
             raise ValueError(f"checkpoint_every: expected at least 0 seconds, found {every}")
-        self.settings = {} if settings is None else settings
+        self.settings = settings or {}
         self._last = -np.inf if settings else time.monotonic()
 
-    @staticmethod
-    def settings_in(path: str | os.PathLike) -> dict[str, Any]:
-        """The settings that a file holds, of whatever run it is; empty where there is no file, or it has none.
+    def settings_of(self, asked: str) -> dict[str, Any] | None:
+        """The settings in the file; None without a file, or where they were chosen for something else than `asked`.
 
         Raises
         ------
         FileError
             If the file is no checkpoint.
         """
-        path = Path(path)
-        if not path.exists():
-            return {}
-        with _opened(path) as file:
+        if not self.path.exists():
+            return None
+        with _opened(self.path) as file:
             settings = json.loads(file["header"].tobytes()).get("settings", {})
-            if not isinstance(settings, dict):
-                raise ValueError(f"settings that are {settings!r}")
+            if settings.get("asked") != asked:
+                return None
+            if any(not isinstance(settings[key], dict) for key in ("prior", "stopping", "tuning")):
+                raise ValueError("settings that are none")
         return settings
 
     def offer(self, course: Course) -> None:

@@ -71,10 +71,14 @@ class Stopping:
 
     def __post_init__(self):
         (most,) = whole_numbers("max_iterations", [self.max_iterations])
+        tolerance = number("tolerance", self.tolerance)
         if most < 1:
             raise ValueError(f"max_iterations: expected at least 1, found {most}")
-        if not 0 <= number("tolerance", self.tolerance) < 1:
+        if not 0 <= tolerance < 1:
             raise ValueError(f"tolerance: expected at least 0 and below 1, found {self.tolerance}")
+        # Plain numbers, which files can hold.
+        object.__setattr__(self, "max_iterations", most)
+        object.__setattr__(self, "tolerance", tolerance)
 
 
 Observer = Callable[[Record], None]
