@@ -321,3 +321,14 @@ def test_chosen_settings_are_kept_at_once(data, tmp_path, monkeypatch):
     prior = priors.DopplerSheets(None, 0.01, templates=2, vmax=0.0)
     fuse(data, prior, 30, progress=False, checkpoint=tmp_path / "run.npz", checkpoint_every=1e6)
     assert saves[0] == 2, "the start and the first step"
+
+
+def test_settings_that_are_damaged_are_said(data, tmp_path):
+    prior, path = priors.DopplerSheets(None, 0.01, templates=2, vmax=0.0), tmp_path / "run.npz"
+    fuse(data, prior, 5, progress=False, checkpoint=path)
+    header, arrays = state_of(path)
+    for wrong in (3, {"asked": header["settings"]["asked"]}, header["settings"] | {"stopping": 4}):
+        changed = np.frombuffer(json.dumps(header | {"settings": wrong}).encode(), np.uint8)
+        np.savez(path, header=changed, **arrays)
+        with pytest.raises(FileError, match=r"run.npz: expected a checkpoint"):
+            fuse(data, prior, 5, progress=False, checkpoint=path)

@@ -119,6 +119,27 @@ def test_a_fall_is_held_against_its_standard_error():
     assert not other.falls_below(lower, 0.0, 1.0)
 
 
+def test_any_answer_is_better_than_an_impossible_one():
+    possible, impossible = Foretold(np.full(3, 1e9), 1), Foretold(np.array([0.0, np.inf, 0.0]), 1)
+    assert possible.falls_below(impossible, 3.0, 1.0)
+    assert not impossible.falls_below(possible, 3.0, 1.0)
+    assert not impossible.falls_below(impossible, 0.0, 0.0)
+
+
+def test_groups_of_pixels_make_up_the_whole():
+    shape = (3, 40, 45)
+    response = hifred.Response.from_kernels(shape)
+    rng = np.random.default_rng(0)
+    counts, mask = rng.poisson(3.0, shape), rng.random(shape) < 0.8
+    dataset = hifred.Dataset(counts, response, mask=mask, name="a")
+    model, rest = np.full(shape, 4.0), rng.poisson(1.0, shape)
+    groups = held_out([dataset, dataset], [model, model], [rest, rest], 0.8)
+    expected = np.full(shape, 1.0)
+    whole = 2 * (expected - rest + np.where(rest > 0, rest * np.log(np.maximum(rest, 1) / expected), 0))[mask].sum()
+    assert groups.sum() == pytest.approx(2 * whole)
+    assert 900 < groups.size / 2 < 1000
+
+
 def test_light_is_changed_only_for_a_clear_gain():
     def bowl(middle, depth):
         return lambda value: spread(depth * (np.log(value / middle) / np.log(3)) ** 2, 7.0)

@@ -108,6 +108,16 @@ def test_at_rest_bins_are_the_nodes(x64):
     assert (made.used.start, made.used.stop) == (0, widths.size)
 
 
+@pytest.mark.parametrize("count", [*range(1, 12), 50, 299])
+def test_bins_of_even_logarithm_have_whole_cells(count, x64):
+    made = template_grid(np.geomspace(0.3, 7.0, count + 1), 3000.0, 300.0, 150.0, np.float64)
+    bins, cells = np.asarray(made.shift.bins), np.asarray(made.shift.cells)
+    assert cells.max() < made.shift.reach
+    assert bins.max() == count - 1
+    filled = np.bincount(bins, np.asarray(made.shift.overlap))
+    np.testing.assert_allclose(filled, np.asarray(made.shift.width), rtol=1e-6)
+
+
 def test_one_narrow_bin_does_not_make_a_grid_without_end():
     edges = np.array([1.0, 1.5, 1.500001, 2.0])
     assert template_grid(edges, 0.0, 1.0, 300.0, np.float32).shift.reach <= 24
