@@ -111,8 +111,9 @@ class Foretold:
 
         The standard error is that of the sum of the paired differences of all groups, which are taken for independent.
         """
-        if not (np.isfinite(self.deviance) and np.isfinite(other.deviance)):
-            return np.isfinite(self.deviance) and not np.isfinite(other.deviance)
+        possible, before = (bool(np.isfinite(one.deviance)) for one in (self, other))
+        if not (possible and before):
+            return possible and not before
         falls = other.groups - self.groups
         error = np.sqrt(falls.size) * falls.std()
         return bool(falls.sum() >= max(surely * error, least))
