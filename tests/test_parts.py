@@ -35,6 +35,10 @@ def test_where_nothing_shines_there_is_no_velocity(parts):
     assert np.isnan(parts.velocity_spread[0, 0])
 
 
+def test_light_has_the_unit_of_the_cube(parts):
+    assert {hdu.name: hdu.header.get("BUNIT") for hdu in parts.hdus("count")}["PROFILES"] == "count"
+
+
 def test_they_must_fit_together(parts):
     with pytest.raises(ValueError, match="parts: expected .* that fit"):
         Parts(parts.energies, parts.templates, parts.velocities[:2], parts.profiles, parts.mixture)

@@ -129,13 +129,13 @@ class FusedCube:
         primary.header["STATUS"] = self.status
         primary.header["MESSAGE"] = self.message
         cube = fits.ImageHDU(self.values, header=_cube_header(self.grid), name="CUBE")
-        cube.header["BUNIT"] = self.provenance.get("unit", "photon cm-2 s-1")
+        cube.header["BUNIT"] = unit = self.provenance.get("unit", "photon cm-2 s-1")
         history = fits.BinTableHDU(np.asarray(self.history), name="HISTORY")
         hdus = [primary, cube, history, json_hdu(self.provenance)]
         if self.grid is not None:
             hdus.append(grid_hdu(self.grid))
         if self.parts is not None:
-            hdus += self.parts.hdus()
+            hdus += self.parts.hdus(unit)
         fitsio.write(path, hdus, overwrite=overwrite)
 
     @staticmethod

@@ -20,13 +20,13 @@ class Parts:
     Attributes
     ----------
     energies : array of shape (n,)
-        Rest energies of the templates, keV, evenly spaced in their logarithm.
+        Rest energies of the templates, keV, evenly spaced in their logarithm; those of the cube where nothing moves.
     templates : array of shape (n, K)
         Spectra of the gases at rest, per node of `energies`.
     velocities : array of shape (J,)
         km/s, positive away from the observer.
     profiles : array of shape (S, J, y, x)
-        `f`: light of each sheet at each velocity, photons / cm2 / s per sky pixel.
+        `f`: light of each sheet at each velocity, photons / cm2 / s per sky pixel (counts, of responses without area).
     mixture : array of shape (S, K, y, x)
         `m`: part of each gas in that light; sums to 1 over gases.
     """
@@ -73,8 +73,8 @@ class Parts:
         square = ((self.velocities[:, None, None] - self.velocity) ** 2 * light).sum(0)
         return np.sqrt(np.divide(square, total, out=np.full(total.shape, np.nan), where=total > 0))
 
-    def hdus(self) -> list:
-        """Extensions TEMPLATES, VELOCITIES, PROFILES and MIXTURE."""
+    def hdus(self, unit: str = "photon cm-2 s-1") -> list:
+        """Extensions TEMPLATES, VELOCITIES, PROFILES (of that unit) and MIXTURE."""
         templates = fits.BinTableHDU.from_columns(
             [
                 fits.Column("ENERGY", "D", unit="keV", array=self.energies),
@@ -86,7 +86,7 @@ class Parts:
             [fits.Column("VELOCITY", "D", unit="km/s", array=self.velocities)], name=NAMES[1]
         )
         profiles = fits.ImageHDU(self.profiles.astype(np.float32), name=NAMES[2])
-        profiles.header["BUNIT"] = "photon cm-2 s-1"
+        profiles.header["BUNIT"] = unit
         return [templates, velocities, profiles, fits.ImageHDU(self.mixture.astype(np.float32), name=NAMES[3])]
 
     @staticmethod
