@@ -1,10 +1,11 @@
-"""What it costs to let the data choose all settings of the default prior: seconds, and in fits.
+"""What it costs to let the data choose all settings of the default prior: seconds, in fits, and memory.
 
     python benchmarks/bench_tuning.py [scene] [counts]        by default realistic-1kev (2400 x 45 x 45 voxels), 1e6
 
 The same fusion twice, so that the second compiles nothing; then a fit with the settings that were found.
 """
 
+import resource
 import sys
 import time
 import warnings
@@ -42,6 +43,8 @@ def main() -> None:
         (f"last fit, {iterations} iterations", single),
     ):
         print(f"| {label} | {seconds:.0f} | {seconds / single:.1f} |")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"\nPeak memory of the process {peak / 1e9:.1f} GB, {peak / fused.values.size:.0f} bytes for each voxel.")
 
 
 if __name__ == "__main__":
