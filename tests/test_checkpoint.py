@@ -298,7 +298,7 @@ def test_settings_that_were_chosen_are_not_chosen_again(data, tmp_path, monkeypa
     cut = fuse(data, prior, 30, progress=False, checkpoint=path, checkpoint_every=1e6)
     assert path.exists()
     header, _ = state_of(path)
-    assert header["settings"]["prior"] == {"strength": cut.provenance["tuning"]["strength"]}
+    assert header["settings"]["found"]["prior"] == {"strength": cut.provenance["tuning"]["strength"]}
 
     def no_need(*args, **options):
         raise AssertionError("settings were chosen again")
@@ -327,8 +327,21 @@ def test_settings_that_are_damaged_are_said(data, tmp_path):
     prior, path = priors.DopplerSheets(None, 0.01, templates=2, vmax=0.0), tmp_path / "run.npz"
     fuse(data, prior, 5, progress=False, checkpoint=path)
     header, arrays = state_of(path)
-    for wrong in (3, {"asked": header["settings"]["asked"]}, header["settings"] | {"stopping": 4}):
+    asked = header["settings"]
+    for wrong in (3, {"asked": asked["asked"]}, asked | {"found": {"stopping": 4}}, asked | {"found": 5}):
         changed = np.frombuffer(json.dumps(header | {"settings": wrong}).encode(), np.uint8)
         np.savez(path, header=changed, **arrays)
         with pytest.raises(FileError, match=r"run.npz: expected a checkpoint"):
             fuse(data, prior, 5, progress=False, checkpoint=path)
+
+
+def test_a_checkpoint_of_other_data_is_refused_before_settings_are_chosen(data, tmp_path, monkeypatch):
+    prior, path = priors.DopplerSheets(None, 0.01, templates=2, vmax=0.0), tmp_path / "run.npz"
+    fuse(data, prior, 5, progress=False, checkpoint=path)
+    before = path.read_bytes()
+    chosen = []
+    monkeypatch.setattr("hifred.fusion.tune", lambda *args, **options: chosen.append(1))
+    with pytest.raises(FileError, match=r"run.npz: expected a checkpoint of this run"):
+        fuse(observe(1), prior, 5, progress=False, checkpoint=path)
+    assert not chosen
+    assert path.read_bytes() == before

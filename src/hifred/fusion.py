@@ -92,22 +92,12 @@ def fuse(
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
-    request, asked, earlier = prior, "", None
-    if checkpoint is not None:
-        asked = fingerprint(datasets, prior, strength, stopping)
-        earlier = Checkpoint(checkpoint, "", checkpoint_every).settings_of(asked)
-    if earlier is None:
-        prior, stopping, tuning = _tuned(datasets, prior, strength, stopping, tell if progress else None)
-    else:
-        prior, stopping = replace(prior, **earlier["prior"]), replace(stopping, **earlier["stopping"])
-        tuning = earlier["tuning"]
-    mark, saved = fingerprint(datasets, prior), None
-    if checkpoint is not None:
-        settings = {}
-        if tuning:
-            changed = _changed(request, prior)
-            settings = {"asked": asked, "prior": changed, "stopping": asdict(stopping), "tuning": tuning}
-        saved = Checkpoint(checkpoint, mark, checkpoint_every, settings)
+    # What is wrong with the file is said before any work.
+    saved = None if checkpoint is None else Checkpoint(checkpoint, "", checkpoint_every)
+    prior, stopping, tuning = _chosen(datasets, prior, strength, stopping, saved, tell if progress else None)
+    mark = fingerprint(datasets, prior)
+    if saved is not None:
+        saved.fingerprint = mark
     solver, problem = assemble(datasets, prior)
     names = [dataset.name for dataset in datasets]
     with ProgressBar(names, stopping.max_iterations, shown=progress) as bar:
@@ -121,6 +111,29 @@ def fuse(
         values, solution.status.word, solution.status.sentence, _table(solution.history), grid,
         _provenance(datasets, prior, stopping, mark) | ({"tuning": tuning} if tuning else {}), parts,
     )  # fmt: skip
+
+
+def _chosen(
+    datasets: Sequence[Dataset],
+    prior: Prior,
+    strength: float | str | None,
+    stopping: Stopping,
+    saved: Checkpoint | None,
+    say: Callable[[str], object] | None,
+) -> tuple[Prior, Stopping, dict]:
+    """As `_tuned`, or as a checkpoint of the same run has it; what is chosen is kept in the checkpoint."""
+    if saved is None:
+        return _tuned(datasets, prior, strength, stopping, say)
+    data, asked = fingerprint(datasets), fingerprint(datasets, prior, strength, stopping)
+    if (found := saved.kept(data, asked)) is None:
+        settled, ending, tuning = _tuned(datasets, prior, strength, stopping, say)
+        found = {"prior": _changed(prior, settled), "stopping": asdict(ending), "tuning": tuning} if tuning else None
+    else:
+        settled, ending = replace(prior, **found["prior"]), replace(stopping, **found["stopping"])
+        tuning = found["tuning"]
+    if found is not None:
+        saved.keep(data, asked, found)
+    return settled, ending, tuning
 
 
 def _tuned(
@@ -176,8 +189,8 @@ def _warn_at_edge(choice: Choice) -> None:
         )
 
 
-def fingerprint(datasets: Sequence[Dataset], prior: Prior, *options: object) -> str:
-    """SHA-256 over data, kernels, prior and options: what the course of a run depends on."""
+def fingerprint(datasets: Sequence[Dataset], *options: object) -> str:
+    """SHA-256 over data, kernels, version and options such as the prior: what the course of a run depends on."""
     digest = hashlib.sha256()
     for dataset in datasets:
         digest.update(dataset.response.dtype.str.encode())
@@ -188,7 +201,7 @@ def fingerprint(datasets: Sequence[Dataset], prior: Prior, *options: object) -> 
                 digest.update(repr(part).encode())
         if dataset.grid is not None:
             digest.update(np.ascontiguousarray(dataset.grid.energy_edges, dtype=float).tobytes())
-    digest.update(repr((prior, *options) if options else prior).encode())
+    digest.update(repr(options).encode())
     digest.update(importlib.metadata.version("hifred").encode())
     return digest.hexdigest()
 

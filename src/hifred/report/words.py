@@ -105,11 +105,13 @@ def _thinning(content: Content) -> str:
     fitted = "Most photons" if thinning.fraction is None else f"{thinning.fraction:.0%} of the photons"
     parts = [
         f"{fitted}, drawn at random, were fitted with each of the values shown, and the fits had to foretell the "
-        "others: the lower their C-stat (numbers: above the smallest), the better; a small gain is not enough "
-        "to leave a usual value. No truth is used. Where the prior "
-        "is too weak the fit follows noise, where it is too strong it smooths away what is there."
+        "others: the lower their C-stat (numbers: above the smallest), the better; a small gain is not enough to leave "
+        "a usual value. No truth is used. Where the prior is too weak the fit follows noise, where it is too strong it "
+        "smooths away what is there."
     ]
     parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
+    if any(curve.setting == "vmax" for curve in thinning.curves):
+        parts.append("Speeds that fell behind early were fitted in fewer steps than the others.")
     if thinning.iterations is not None:
         parts.append(_iterations(content, thinning.iterations))
     return " ".join(parts)

@@ -30,9 +30,6 @@ class Checkpoint:
         What the run depends on: data, responses, prior. A file of another run is refused.
     every : float
         Seconds between writes; 0 writes after each iteration.
-    settings : dict, optional
-        Settings that took long to choose, as JSON holds them: "asked" says for what, "prior", "stopping" and "tuning"
-        what was found. With them, the first write does not wait.
 
     Raises
     ------
@@ -42,34 +39,54 @@ class Checkpoint:
         If `every` is negative or not a number.
     """
 
-    def __init__(
-        self, path: str | os.PathLike, fingerprint: str, every: float = 30.0, settings: dict[str, Any] | None = None
-    ):
+    def __init__(self, path: str | os.PathLike, fingerprint: str, every: float = 30.0):
         self.path = require_writable(path, overwrite=True)
         self.fingerprint = fingerprint
         self.every = number("checkpoint_every", every)
         if not self.every >= 0:
             raise ValueError(f"checkpoint_every: expected at least 0 seconds, found {every}")
-        self.settings = settings or {}
-        self._last = -np.inf if settings else time.monotonic()
+        self._last = time.monotonic()
+        self._settings: dict[str, Any] = {}
 
-    def settings_of(self, asked: str) -> dict[str, Any] | None:
-        """The settings in the file; None without a file, or where they were chosen for something else than `asked`.
+    def keep(self, data: str, asked: str, settings: dict[str, dict]) -> None:
+        """Write settings that took long to choose with the run, at once.
+
+        Parameters
+        ----------
+        data, asked : str
+            Fingerprints of the data that they were chosen from, and of all that was asked for.
+        settings : dict of dict
+            As JSON holds them.
+        """
+        self._settings = {"data": data, "asked": asked, "found": settings}
+        self._last = -np.inf
+
+    def kept(self, data: str, asked: str) -> dict[str, dict] | None:
+        """The settings in the file; None without any, or where they were chosen for something else.
 
         Raises
         ------
         FileError
-            If the file is no checkpoint.
+            If the file is no checkpoint, or they were chosen from other data.
         """
         if not self.path.exists():
             return None
         with _opened(self.path) as file:
             settings = json.loads(file["header"].tobytes()).get("settings", {})
-            if settings.get("asked") != asked:
-                return None
-            if any(not isinstance(settings[key], dict) for key in ("prior", "stopping", "tuning")):
+            ours, same = settings.get("data", data) == data, settings.get("asked") == asked
+            found = settings["found"] if same else {}
+            if any(not isinstance(part, dict) for part in found.values()):
                 raise ValueError("settings that are none")
-        return settings
+        if not ours:
+            raise FileError(self._other)
+        return found or None
+
+    @property
+    def _other(self) -> str:
+        return (
+            f"{self.path}: expected a checkpoint of this run, found one with other data, prior or version; "
+            "remove it or name another file"
+        )
 
     def offer(self, course: Course) -> None:
         """Save if the last save is long enough ago."""
@@ -87,7 +104,7 @@ class Checkpoint:
         header = {
             "fingerprint": self.fingerprint,
             "goal": course.goal,
-            "settings": self.settings,
+            "settings": self._settings,
             "history": [dataclasses.asdict(record) for record in course.history],
         }
         leaves = jax.tree.leaves(course.state)
@@ -122,10 +139,7 @@ class Checkpoint:
             a.shape == b.shape and a.dtype == b.dtype for a, b in zip(found, leaves, strict=True)
         )
         if not same:
-            raise FileError(
-                f"{self.path}: expected a checkpoint of this run, found one with other data, prior or version; "
-                "remove it or name another file"
-            )
+            raise FileError(self._other)
         return Course(jax.tree.unflatten(structure, [jnp.asarray(a) for a in found]), tuple(records), goal)
 
 
