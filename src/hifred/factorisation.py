@@ -82,6 +82,7 @@ def factor_problem(
     problem = FactorProblem(
         tuple(FactorTerm.of(dataset, components) for dataset in datasets),
         templates.shift,
+        templates.shift.totals(),
         start.image,
         jnp.asarray(_counts_per_photon(terms, start), dtype),
         smoothness(weights, strength, 2 * strength),

@@ -59,6 +59,8 @@ def floored(expected, rounding: float):
 class PoissonTerm(eqx.Module):
     """Counts of one data set against the expected counts of a linear model.
 
+    Sums over bins run over flat arrays: on the CPU, XLA makes no vector code of loops over few detector columns.
+
     Attributes
     ----------
     operator : LinearOperator
@@ -88,15 +90,17 @@ class PoissonTerm(eqx.Module):
 
     def half_cstat(self, model: Counts) -> Float[Array, " channel"]:
         """Half the C-stat of each channel, masked bins left out; the sum over channels is best done in float64."""
-        return jnp.where(self.mask, half_deviance(model, self.counts), 0).sum((1, 2))
+        halves = jnp.where(self.mask.ravel(), half_deviance(model.ravel(), self.counts.ravel()), 0)
+        return halves.reshape(self.mask.shape[0], -1).sum(1)
 
     def change(self, model: Counts, new: Counts) -> Float[Array, ""]:
         """Change of the data term from one model to another, accurate when the two are close."""
-        seen = self.mask & (self.counts > 0)
+        mask, counts, model, new = (array.ravel() for array in (self.mask, self.counts, model, new))
+        seen = mask & (counts > 0)
         growth = jnp.where(seen, log_ratio(jnp.maximum(model, TINY), new), 0)
-        value = new - model - self.counts * growth
+        value = new - model - counts * growth
         value = jnp.where(seen & (new <= 0), jnp.inf, value)
-        return jnp.where(self.mask, value, 0).sum((1, 2)).sum()
+        return jnp.where(mask, value, 0).reshape(self.mask.shape[0], -1).sum(1).sum()
 
     def back_ratio(self, model: Counts) -> Cube:
         """Back-projected ratio `A'(n / mu)`."""

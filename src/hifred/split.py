@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from hifred.assembly import assemble, start_of
 from hifred.data.dataset import Dataset
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
 from hifred.priors import Prior
+from hifred.response.operator import Counts
 from hifred.solvers import FactorProblem, Stopping, minimise, solution_cube
 from hifred.solvers.driver import require_finished
 
@@ -79,11 +81,18 @@ def held_out(
     """
     groups = []
     for dataset, model, rest in zip(datasets, models, rests, strict=True):
-        expected = model.astype(float) * ((1 - fraction) / fraction)
-        parts = np.asarray(half_deviance(expected, rest.astype(float)), dtype=float)
-        pixels = 2 * np.where(dataset.mask, parts, 0).sum(0).ravel()
+        expected, counts = (jnp.asarray(array, dataset.response.dtype) for array in (model, rest))
+        expected = expected * ((1 - fraction) / fraction)
+        pixels = np.asarray(_by_pixel(expected, counts, jnp.asarray(dataset.mask)), dtype=float)
         groups.append(np.add.reduceat(pixels, np.arange(0, pixels.size, -(-pixels.size // GROUPS))))
     return np.concatenate(groups)
+
+
+@jax.jit
+def _by_pixel(expected: Counts, counts: Counts, mask: Array) -> Float[Array, " pixel"]:
+    """C-stat of each detector pixel; over flat arrays, see `PoissonTerm`."""
+    parts = jnp.where(mask.ravel(), half_deviance(expected.ravel(), counts.ravel()), 0)
+    return 2 * parts.reshape(mask.shape[0], -1).sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +148,7 @@ class Split:
 
     datasets: tuple[Dataset, ...]
     parts: tuple[Dataset, ...]
-    rests: tuple[Any, ...]
+    rests: tuple[Array, ...]
     fraction: float
     seed: int
     _starts: dict = field(default_factory=dict)
@@ -160,7 +169,8 @@ class Split:
         (seed,) = whole_numbers("seed", [seed])
         rng = np.random.default_rng(seed)
         parts, rests = zip(*(thin(dataset, fraction, rng) for dataset in datasets), strict=True)
-        return cls(tuple(datasets), parts, rests, fraction, seed)
+        held = tuple(jnp.asarray(rest, part.response.dtype) for part, rest in zip(parts, rests, strict=True))
+        return cls(tuple(datasets), parts, held, fraction, seed)
 
     def foretold(self, prior: Prior, stopping: Stopping) -> Foretold:
         """How well a fit of the parts foretells the rest; a factorisation at its best on the way.
@@ -203,8 +213,7 @@ class Split:
             return len(course) - best(course).iterations >= PATIENCE
 
         def enough(state) -> bool:
-            models = [np.asarray(model) for model in state.models]
-            groups = held_out(self.datasets, models, self.rests, self.fraction)
+            groups = held_out(self.datasets, state.models, self.rests, self.fraction)
             course.append(Foretold(groups, len(course) + 1))
             return over()
 

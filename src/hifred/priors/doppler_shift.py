@@ -66,6 +66,12 @@ class DopplerShift(eqx.Module):
             self.overlap[:, None, None] * shifted[self.cells], self.bins, self.width.size, indices_are_sorted=True
         )
 
+    def totals(self) -> Float[Array, " node"]:
+        """What one photon at each node adds to the sum of its spectra, in the mean over velocities."""
+        nodes = jnp.zeros((self.nodes, 1), self.overlap.dtype)
+        spectra, transpose = jax.vjp(self.spectra, nodes)
+        return transpose(jnp.full_like(spectra, 1 / spectra.shape[1]))[0][:, 0]
+
 
 class TemplateGrid(eqx.Module):
     """Host side of a `DopplerShift`: energies and velocities.

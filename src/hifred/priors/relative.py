@@ -10,6 +10,7 @@ from hifred.poisson import PoissonTerm
 
 # Pairs of pixels that are compared: half of a 5 x 5 window, without the far corners.
 OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (1, 2), (2, 1), (-1, 2), (2, -1))
+FARTHEST = 2
 # Sums of two values are counted as this at least.
 LEAST = 1e-4
 # Excess of chi2 over 1 at which the tie of two pixels has fallen to 1/e.
@@ -40,52 +41,60 @@ class RelativeSmoothness(eqx.Module):
 
     def value(self, fields: Fields) -> Float[Array, ""]:
         """The penalty."""
+        padded = _padded(fields)
 
         def add_pairs(total, pairs):
             weight, offset = pairs
-            return total + (weight * _distance(fields, _neighbour(fields, offset))).sum((2, 3)).sum(), None
+            return total + (weight * _distance(fields, _neighbour(padded, offset, fields.shape))).sum((0, 1)), None
 
-        total, _ = jax.lax.scan(add_pairs, jnp.zeros((), fields.dtype), (self.weights, jnp.asarray(OFFSETS)))
-        total *= self.strength
+        zero = jnp.zeros(fields.shape[2:], fields.dtype)
+        total, _ = jax.lax.scan(add_pairs, zero, (self.weights, jnp.asarray(OFFSETS)))
+        total = self.strength * total.sum()
         if fields.shape[1] > 1:
             total += self.along * _distance(fields[:, 1:], fields[:, :-1]).sum((2, 3)).sum()
         return total
 
     def slopes(self, fields: Fields) -> tuple[Fields, Fields]:
         """Gradient, and curvature of a separable quadratic that has it and is not below the penalty near `fields`."""
+        padded = _padded(fields)
 
         def add_pairs(total, pairs):
             weight, offset = pairs
-            here, there = _slopes(fields, _neighbour(fields, offset))
-            return tuple(total[k] + weight * here[k] + _neighbour(weight * there[k], -offset) for k in range(2)), None
+            slope, bend = _slopes(fields, _neighbour(padded, offset, fields.shape))
+            return (total[0] + weight * slope, total[1] + weight * bend), None
 
-        zero = jnp.zeros_like(fields)
-        total, _ = jax.lax.scan(add_pairs, (zero, zero), (self.weights, jnp.asarray(OFFSETS)))
+        # Each pair is met from both of its ends.
+        there = jnp.stack([jnp.roll(weight, o, (0, 1)) for weight, o in zip(self.weights, OFFSETS, strict=True)])
+        pairs = jnp.concatenate([self.weights, there]), jnp.asarray([*OFFSETS, *((-y, -x) for y, x in OFFSETS)])
+        total, _ = jax.lax.scan(add_pairs, (jnp.zeros_like(fields), jnp.zeros_like(fields)), pairs)
         gradient, curvature = self.strength * total[0], self.strength * total[1]
         if fields.shape[1] > 1:
-            here, there = _slopes(fields[:, :-1], fields[:, 1:])
-            below, above = ((0, 0), (0, 1), (0, 0), (0, 0)), ((0, 0), (1, 0), (0, 0), (0, 0))
-            gradient += self.along * (jnp.pad(here[0], below) + jnp.pad(there[0], above))
-            curvature += self.along * (jnp.pad(here[1], below) + jnp.pad(there[1], above))
+            last, first = ((0, 0), (0, 1), (0, 0), (0, 0)), ((0, 0), (1, 0), (0, 0), (0, 0))
+            up, down = _slopes(fields[:, :-1], fields[:, 1:]), _slopes(fields[:, 1:], fields[:, :-1])
+            gradient += self.along * (jnp.pad(up[0], last) + jnp.pad(down[0], first))
+            curvature += self.along * (jnp.pad(up[1], last) + jnp.pad(down[1], first))
         return gradient, curvature
 
 
-def _neighbour(fields: Array, offset: Int[Array, " 2"]) -> Array:
-    """The value at `p + offset`, put at `p`; wraps round, where weights are zero."""
-    return jnp.roll(fields, -offset, (-2, -1))
+def _padded(fields: Array) -> Array:
+    """With zeros all round, where weights are zero as well."""
+    return jnp.pad(fields, ((0, 0), (0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST)))
+
+
+def _neighbour(padded: Array, offset: Int[Array, " 2"], shape: tuple[int, ...]) -> Array:
+    """The value at `p + offset`, put at `p`."""
+    return jax.lax.dynamic_slice(padded, (0, 0, FARTHEST + offset[0], FARTHEST + offset[1]), shape)
 
 
 def _distance(a: Array, b: Array) -> Array:
     return (a - b) ** 2 / (a + b + LEAST)
 
 
-def _slopes(a: Array, b: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Derivative of the distance by `a`, then by `b`, each with the sum of its row of the Hessian's absolute values."""
-    total = a + b + LEAST
-    relative = (a - b) / total
-    by_a = 2 * relative - relative**2, 4 * (1 - relative) / total
-    by_b = -2 * relative - relative**2, 4 * (1 + relative) / total
-    return by_a, by_b
+def _slopes(a: Array, b: Array) -> tuple[Array, Array]:
+    """Derivative of the distance by `a`, and the sum of its row of the Hessian's absolute values."""
+    scale = 1 / (a + b + LEAST)
+    relative = scale * (a - b)
+    return relative * (2 - relative), 4 * scale * (1 - relative)
 
 
 def even_weights(sky_shape: tuple[int, int], farthest: float = np.inf) -> np.ndarray:

@@ -172,6 +172,8 @@ class FactorProblem(eqx.Module):
         The data.
     shift : DopplerShift
         From templates to spectra.
+    totals : array of shape (node,)
+        What each node of a template adds to the sum of its spectra, in the mean over velocities.
     image : array of shape (y, x)
         Light of each pixel, to which profiles are relative.
     unit : array of shape ()
@@ -184,6 +186,7 @@ class FactorProblem(eqx.Module):
 
     data: tuple[FactorTerm, ...]
     shift: DopplerShift
+    totals: Float[Array, " node"]
     image: Float[Array, "y x"]
     unit: Float[Array, ""]
     profile_penalty: RelativeSmoothness
@@ -335,7 +338,7 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         down = reduce(add, [t.spectrum_sensitivity(maps) for t in data])
         _, transpose = jax.vjp(problem.shift.spectra, now.templates)
         cube = (spectra.shape[0], *shape[:2])
-        (up,), (down,) = transpose(up.reshape(cube)), transpose(down.reshape(cube))
+        (up,), (down,) = (transpose(part.reshape(cube)) for part in (up, down))
         templates = jnp.where(down > 0, now.templates * up / jnp.where(down > 0, down, 1), now.templates)
         return normalised(problem, Factors(templates, profiles, mixture)), decrement
 
@@ -355,8 +358,7 @@ def root(old, over, under, slopes):
 
 def normalised(problem: FactorProblem, factors: Factors) -> Factors:
     """The same cube with spectra that sum to 1 (in the mean over velocities) and mixtures that sum to 1."""
-    spectra = problem.shift.spectra(factors.templates)
-    totals = jnp.maximum(spectra.sum(0).mean(0), TINY)
+    totals = jnp.maximum(problem.totals @ factors.templates, TINY)
     templates = factors.templates / totals
     mixture = factors.mixture * totals[:, None, None]
     light = jnp.maximum(mixture.sum(1, keepdims=True), TINY)
