@@ -47,11 +47,15 @@ def assemble(datasets: Sequence[Dataset], prior: Prior, start: RankOne | None = 
     return EM(), CubeProblem.of(terms, start.cube, penalty)
 
 
-def start_of(datasets: Sequence[Dataset], prior: Prior) -> RankOne:
-    """Where the fit of a prior starts: of several gases, from the best single one."""
+def start_of(datasets: Sequence[Dataset], prior: Prior, simplest: RankOne | None = None) -> RankOne:
+    """Where the fit of a prior starts: of several gases, from the best single one.
+
+    The simplest sky, where other fits of the same data start, may be known already.
+    """
+    simplest = rank_one([dataset.term() for dataset in datasets]) if simplest is None else simplest
     if isinstance(prior, DopplerSheets) and prior.light_strength is not None and not prior.single:
-        return one_spectrum(datasets, prior.light_strength, require_one_grid(datasets))
-    return rank_one([dataset.term() for dataset in datasets])
+        return one_spectrum(datasets, simplest, prior.light_strength, require_one_grid(datasets))
+    return simplest
 
 
 def _denoised_problem(

@@ -1,10 +1,14 @@
 """From data sets and a sky model of moving gases to a problem, and from its solution to parts for people."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import cast
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from scipy.ndimage import gaussian_filter1d
 
 from hifred.data.dataset import Dataset
@@ -13,7 +17,7 @@ from hifred.parts import Parts
 from hifred.poisson import PoissonTerm
 from hifred.priors.doppler_sheets import DopplerSheets, start_factors
 from hifred.priors.doppler_shift import TemplateGrid, template_grid
-from hifred.priors.rank_one import RankOne, rank_one
+from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
 from hifred.solvers.driver import Stopping, minimise, require_finished
 from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
@@ -84,7 +88,7 @@ def factor_problem(
         templates.shift,
         templates.shift.totals(),
         start.image,
-        jnp.asarray(_counts_per_photon(terms, start), dtype),
+        _counts_per_photon(terms, start),
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
         smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0),
@@ -93,11 +97,13 @@ def factor_problem(
     return problem, templates
 
 
-def one_spectrum(datasets: Sequence[Dataset], light_strength: float, grid: CubeGrid | None) -> RankOne:
+def one_spectrum(
+    datasets: Sequence[Dataset], simplest: RankOne, light_strength: float, grid: CubeGrid | None
+) -> RankOne:
     """The best single spectrum times an image, with the penalty on light: where fits of several gases start."""
     terms = [dataset.term() for dataset in datasets]
     one = DopplerSheets(0.0, light_strength, templates=1, sheets=1, vmax=0.0)
-    problem, _ = factor_problem(datasets, terms, rank_one(terms), one, grid)
+    problem, _ = factor_problem(datasets, terms, simplest, one, grid)
     solution = minimise(FactorEM(), problem, Stopping(ONE_SPECTRUM, 0.0, at_noise=False))
     factors = cast(FactorState, solution.state).factors
     require_finished(solution)
@@ -107,11 +113,11 @@ def one_spectrum(datasets: Sequence[Dataset], light_strength: float, grid: CubeG
     return RankOne(problem.spectra(factors)[:, 0], jnp.maximum(image, least))
 
 
-def _counts_per_photon(terms: Sequence[PoissonTerm], start: RankOne) -> float:
+@eqx.filter_jit
+def _counts_per_photon(terms: Sequence[PoissonTerm], start: RankOne) -> Float[Array, ""]:
     """Mean over the photons of a sky of the counts that each makes, all instruments together."""
-    cube = start.cube
-    made = sum(float((cube * term.sensitivity()).sum()) for term in terms)
-    return made / float(cube.sum())
+    made = [(start.cube * term.sensitivity()).sum((1, 2)).sum() for term in terms]
+    return reduce(add, made) / (start.spectrum.sum() * start.image.sum())
 
 
 def parts_of(factors: Factors, templates: TemplateGrid) -> Parts:

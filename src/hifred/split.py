@@ -12,9 +12,10 @@ from hifred.assembly import assemble, start_of
 from hifred.data.dataset import Dataset
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
-from hifred.priors import Prior
+from hifred.priors import DopplerSheets, Prior
+from hifred.priors.rank_one import RankOne, rank_one
 from hifred.response.operator import Counts
-from hifred.solvers import FactorProblem, Stopping, minimise, solution_cube
+from hifred.solvers import Stopping, minimise, solution_cube
 from hifred.solvers.driver import require_finished
 
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest.
@@ -193,17 +194,17 @@ class Split:
         KeyboardInterrupt
             On Ctrl-C: a fit cut short tells nothing.
         """
-        # Where fits start depends on the strength of the penalty on light alone.
-        key = (type(prior), getattr(prior, "light_strength", None), getattr(prior, "single", False))
-        if key not in self._starts:
-            self._starts[key] = start_of(self.parts, prior)
-        solver, problem = assemble(self.parts, prior, self._starts[key])
-        if not isinstance(problem, FactorProblem):
-            solution = minimise(solver, problem, stopping)
-            require_finished(solution)
-            models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]
-            groups = held_out(self.datasets, models, self.rests, self.fraction)
-            return Foretold(groups, solution.history[-1].iteration)
+        if isinstance(prior, DopplerSheets):
+            return self._factors_foretold(prior, stopping)
+        solver, problem = assemble(self.parts, prior, self._start(None))
+        solution = minimise(solver, problem, stopping)
+        require_finished(solution)
+        models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]
+        groups = held_out(self.datasets, models, self.rests, self.fraction)
+        return Foretold(groups, solution.history[-1].iteration)
+
+    def _factors_foretold(self, prior: DopplerSheets, stopping: Stopping) -> Foretold:
+        """The same of a factorisation."""
         onward, course = self._fits.get(prior, (None, []))
 
         def best(steps: Sequence[Foretold]) -> Foretold:
@@ -218,7 +219,18 @@ class Split:
             return over()
 
         if onward is None or (onward.history[-1].iteration < stopping.max_iterations and not over()):
+            solver, problem = assemble(self.parts, prior, self._start(None if prior.single else prior))
             onward = minimise(solver, problem, stopping, enough=enough, onward=onward)
             require_finished(onward)
             self._fits[prior] = onward, course
         return best(course[: stopping.max_iterations])
+
+    def _start(self, gases: DopplerSheets | None) -> RankOne:
+        """Where fits start: those of several gases depend on the strength of the penalty on light alone."""
+        light = None if gases is None else gases.light_strength
+        if light not in self._starts:
+            if gases is None:
+                self._starts[None] = rank_one([part.term() for part in self.parts])
+            else:
+                self._starts[light] = start_of(self.parts, gases, self._start(None))
+        return self._starts[light]
