@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 from jaxtyping import Array, Complex, Float
 
+from hifred.response.frame import Frame
 from hifred.response.operator import Composition, Counts, Cube, Identity, LinearOperator, Shape
 from hifred.response.varying import field_matrix, separate, varying_convolution
 
@@ -43,25 +43,22 @@ class SkyMatrix(LinearOperator):
 class FFTConvolution(LinearOperator):
     """Convolution of each image with a PSF, one for all energies or one for each, by FFT.
 
-    Beyond the frame lies nothing (`reflect` false) or the mirror image as `numpy.pad(mode="reflect")` makes it. The
-    transpose is the one JAX derives, exact for both.
+    Beyond the frame lies nothing, or the mirror image. The transpose is the one JAX derives, exact for both.
     """
 
     transfer: Complex[Array, "#energy fy fx"]
-    shape: Shape = eqx.field(static=True)
-    half: tuple[int, int] = eqx.field(static=True)
-    size: tuple[int, int] = eqx.field(static=True)
-    reflect: bool = eqx.field(static=True)
+    energies: int = eqx.field(static=True)
+    frame: Frame = eqx.field(static=True)
 
     @property
     def in_shape(self) -> Shape:
         """Shape of the input."""
-        return self.shape
+        return (self.energies, *self.frame.shape)
 
     @property
     def out_shape(self) -> Shape:
         """Shape of the output."""
-        return self.shape
+        return self.in_shape
 
     @property
     def rounding(self) -> float:
@@ -70,11 +67,7 @@ class FFTConvolution(LinearOperator):
 
     def mv(self, cube: Cube) -> Counts:
         """Convolve each image."""
-        (hy, hx), (_, ny, nx) = self.half, self.shape
-        padding = ((0, 0), (hy, hy), (hx, hx))
-        padded = jnp.pad(cube, padding, mode="reflect") if self.reflect else jnp.pad(cube, padding)
-        spectrum = jnp.fft.rfft2(padded, s=self.size) * self.transfer
-        return jnp.fft.irfft2(spectrum, s=self.size)[:, 2 * hy : 2 * hy + ny, 2 * hx : 2 * hx + nx]
+        return self.frame.image(self.frame.spectrum(cube) * self.transfer)
 
 
 class SkyRebin(LinearOperator):
@@ -140,14 +133,9 @@ def sky_matrix(psf: np.ndarray, sky_shape: tuple[int, int], factors: tuple[int, 
 def fft_convolution(psf: np.ndarray, shape: Shape, dtype, *, reflect: bool) -> FFTConvolution:
     """FFT operator for a PSF of shape (h, w), or (energy, h, w) for one per energy."""
     kernels = psf if psf.ndim == 3 else psf[None]
-    half = (kernels.shape[1] // 2, kernels.shape[2] // 2)
-    size = (
-        scipy.fft.next_fast_len(shape[1] + 2 * half[0], real=True),
-        scipy.fft.next_fast_len(shape[2] + 2 * half[1], real=True),
-    )
-    transfer = np.fft.rfft2(kernels, s=size)
+    frame = Frame((shape[1], shape[2]), (kernels.shape[1] // 2, kernels.shape[2] // 2), reflect)
     complex_dtype = np.result_type(dtype, np.complex64)
-    return FFTConvolution(jnp.asarray(transfer, complex_dtype), shape, half, size, reflect)
+    return FFTConvolution(jnp.asarray(frame.transfer(kernels), complex_dtype), shape[0], frame)
 
 
 def sky_operator(

@@ -7,12 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 import scipy.linalg
 import scipy.sparse as sp
 from jaxtyping import Array, Complex, Float, Int
 
 from hifred.response.energy import energy_operator
+from hifred.response.frame import Frame
 from hifred.response.operator import Counts, Cube, LinearOperator, Shape
 
 # Energies transformed at once, and pixels of their padded images: a transform keeps some four such arrays in memory.
@@ -25,7 +25,7 @@ class VaryingConvolution(LinearOperator):
     """`mu[e] = sum_n h_n(e) sum_j K_nj * (m_nj o z[e])`: convolutions of the weighted image, interpolated in energy.
 
     The weights `m_nj` act where photons come from; `h_n(e)` are hat functions, `1 - fraction` at node `lower[e]` and
-    `fraction` at the next. Beyond the frame lies nothing, or the mirror image (`reflect`).
+    `fraction` at the next. Beyond the frame lies nothing, or the mirror image.
 
     Attributes
     ----------
@@ -41,15 +41,12 @@ class VaryingConvolution(LinearOperator):
     maps: Float[Array, "#node #term #y #x"]
     lower: Int[Array, " energy"]
     fraction: Float[Array, " energy"]
-    sky_shape: tuple[int, int] = eqx.field(static=True)
-    half: tuple[int, int] = eqx.field(static=True)
-    size: tuple[int, int] = eqx.field(static=True)
-    reflect: bool = eqx.field(static=True)
+    frame: Frame = eqx.field(static=True)
 
     @property
     def in_shape(self) -> Shape:
         """Shape of the input."""
-        return (self.lower.shape[0], *self.sky_shape)
+        return (self.lower.shape[0], *self.frame.shape)
 
     @property
     def out_shape(self) -> Shape:
@@ -63,7 +60,6 @@ class VaryingConvolution(LinearOperator):
 
     def mv(self, cube: Cube) -> Counts:
         """Weight, convolve and add, some energies at a time."""
-        (hy, hx), (ny, nx) = self.half, self.sky_shape
         nodes, terms = self.transfer.shape[:2]
         maps = jnp.broadcast_to(self.maps, (nodes, terms, *self.maps.shape[2:]))
 
@@ -75,12 +71,11 @@ class VaryingConvolution(LinearOperator):
                 node = jnp.minimum(lower + above, nodes - 1)
                 for term in range(terms):
                     weighted = plane * (weight * maps[node, term])
-                    mode = "reflect" if self.reflect else "constant"
-                    padded = jnp.pad(weighted, ((hy, hy), (hx, hx)), mode=mode)
-                    spectrum += jnp.fft.rfft2(padded, s=self.size) * self.transfer[node, term]
-            return jnp.fft.irfft2(spectrum, s=self.size)[2 * hy : 2 * hy + ny, 2 * hx : 2 * hx + nx]
+                    spectrum += self.frame.spectrum(weighted) * self.transfer[node, term]
+            return self.frame.image(spectrum)
 
-        together = max(1, min(ENERGIES_AT_ONCE, PIXELS_AT_ONCE // (self.size[0] * self.size[1])))
+        ny, nx = self.frame.size
+        together = max(1, min(ENERGIES_AT_ONCE, PIXELS_AT_ONCE // (ny * nx)))
         return jax.lax.map(image, (cube, self.lower, self.fraction), batch_size=together)
 
 
@@ -237,14 +232,12 @@ def varying_convolution(
     reflect : bool
         Mirror edges instead of empty ones.
     """
-    half = (psf.shape[2] // 2, psf.shape[3] // 2)
-    size = tuple(scipy.fft.next_fast_len(n + 2 * h, real=True) for n, h in zip(sky_shape, half, strict=True))
-    transfer = np.fft.rfft2(psf, s=size)
+    frame = Frame(sky_shape, (psf.shape[2] // 2, psf.shape[3] // 2), reflect)
     lower, fraction = node_of(position, psf.shape[0])
     return VaryingConvolution(
-        jnp.asarray(transfer, np.result_type(dtype, np.complex64)),
+        jnp.asarray(frame.transfer(psf), np.result_type(dtype, np.complex64)),
         jnp.ones((1, 1, 1, 1), dtype) if maps is None else jnp.asarray(maps, dtype),
-        jnp.asarray(lower, jnp.int32), jnp.asarray(fraction, dtype), sky_shape, half, size, reflect,
+        jnp.asarray(lower, jnp.int32), jnp.asarray(fraction, dtype), frame,
     )  # fmt: skip
 
 
