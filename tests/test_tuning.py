@@ -8,7 +8,7 @@ import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
 from hifred.split import Foretold, Split, held_out, thin
-from hifred.tuning import NOISE, SURE, Choice, Tuning, _race, _walk, settle, tune
+from hifred.tuning import NOISE, SURE, Choice, Tuning, _race, _smoothest, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -140,10 +140,30 @@ def test_groups_of_pixels_make_up_the_whole():
     assert groups.size == 2 * 900, "two pixels each"
 
 
-def test_light_is_changed_only_for_a_clear_gain():
-    def bowl(middle, depth):
-        return lambda value: spread(depth * (np.log(value / middle) / np.log(3)) ** 2, 7.0)
+def bowl(middle, depth):
+    """So much worse a factor of 3 away from the middle."""
+    return lambda value: spread(depth * (np.log(value / middle) / np.log(3)) ** 2, 7.0)
 
+
+def test_of_lights_that_are_alike_the_largest_is_taken():
+    # Differences of two have a standard error of about 10.
+    assert _smoothest(1.0, bowl(1.0, 50.0)) == 1
+    assert _smoothest(1.0, bowl(1.0, 10.0)) == pytest.approx(3), "10 are nothing, four times as much is clear"
+    assert _smoothest(1.0, bowl(1 / 9, 50.0)) == pytest.approx(1 / 9)
+    assert _smoothest(1.0, bowl(1 / 9, 10.0)) == pytest.approx(1 / 3), "what the way down passed is not tried again"
+    assert _smoothest(1.0, bowl(9.0, 50.0)) == pytest.approx(9)
+    tried = []
+    assert _smoothest(1.0, lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
+    assert len(tried) == len(set(tried))
+
+
+def test_larger_values_are_tried_only_where_smaller_ones_are_worse():
+    found, value = _walk(1.0, bowl(1 / 2, 10.0), SURE)
+    assert sorted(found) == pytest.approx([1 / 3, 1])
+    assert value == 1
+
+
+def test_light_is_changed_only_for_a_clear_gain():
     # Differences of two have a standard error of about 10.
     assert _walk(1.0, bowl(1.0, 50.0), SURE)[1] == 1
     assert _walk(1.0, bowl(1 / 3, 10.0), SURE)[1] == 1, "10 are not enough"

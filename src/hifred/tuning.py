@@ -36,6 +36,10 @@ LIGHT, LIGHT_STEPS = 0.01, 60
 # With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
 # than `START`: falls within the noise of the rest led to noisy skies.
 SURE = 3.0
+# Light strengths whose C-stats differ by less than so many standard errors are alike; the largest of them is taken: of
+# skies that foretell the rest as well, the smoothest (as the rule of one standard error in cross validation, Breiman et
+# al. 1984; two of them did best on eleven scenes whose truth is known).
+ALIKE = 2.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,8 @@ def tune(
             say(f"strength {strength:.3g}: held-out C-stat {found.deviance:.8g}, {found.iterations} iterations")
         return found
 
-    curve = Choice.of("strength", *_walk(first, attempt, SURE if factors else 0.0))
+    found, strength = _walk(first, attempt, SURE if factors else 0.0)
+    curve = Choice.of("strength", _deviances(found), strength)
     if factors and max_iterations > TRIAL:
         whole = split.foretold(replace(prior, strength=curve.chosen), stopping)
         iterations[curve.chosen] = whole.iterations
@@ -234,7 +239,7 @@ def settle(
     light = None
     if prior.light_strength is None:
         one = DopplerSheets(strength=0.0, templates=1, sheets=1, vmax=0.0)
-        _, light = _walk(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS), 0.0)
+        light = _smoothest(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS))
         prior = replace(prior, light_strength=light)
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
@@ -262,7 +267,7 @@ def settle(
             prior = replace(prior, **{name: int(choices[-1].chosen)})
     if light is not None:
         found, light = _walk(light, partial(attempt, "light_strength", like(), TRIAL), SURE)
-        choices.insert(0, Choice.of("light_strength", found, light))
+        choices.insert(0, Choice.of("light_strength", _deviances(found), light))
         prior = replace(prior, light_strength=light)
     return prior, tuple(choices)
 
@@ -288,18 +293,44 @@ def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, fl
     return found
 
 
-def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, float], float]:
-    """Deviances by value, and the value that steps of 3 from the first one lead to.
+def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, Foretold], float]:
+    """What was tried, by value, and the value that steps of 3 from the first one lead to.
 
     Each step lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the next
     smaller one is worse: the curve has one valley.
     """
-    found, value = {first: attempt(first)}, first
-    for factor in (1 / FACTOR, FACTOR):
-        following = found[value * factor] = attempt(value * factor)
-        while following.falls_below(found[value], surely, NOISE) and len(found) < MOST:
-            value *= factor
-            following = found[value * factor] = attempt(value * factor)
-        if value != first or following.deviance <= found[first].deviance < np.inf:
+    found = {0: attempt(first)}
+    place = 0
+    for way in (-1, 1):
+        while len(found) < MOST:
+            following = found[place + way] = attempt(_value(first, place + way))
+            if not following.falls_below(found[place], surely, NOISE):
+                break
+            place += way
+        if place != 0 or found[way].deviance <= found[0].deviance < np.inf:
             break
-    return {tried: one.deviance for tried, one in found.items()}, value
+    return {_value(first, k): one for k, one in found.items()}, _value(first, place)
+
+
+def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> float:
+    """The largest value, in steps of 3, that is not surely (`ALIKE`) worse than the best one."""
+    found, best = _walk(first, attempt, 0.0)
+    place = round(np.log(best / first) / np.log(FACTOR))
+    while len(found) < MOST:
+        larger = _value(first, place + 1)
+        if larger not in found:
+            found[larger] = attempt(larger)
+        if found[best].falls_below(found[larger], ALIKE, NOISE):
+            break
+        place += 1
+    return _value(first, place)
+
+
+def _deviances(found: Mapping[float, Foretold]) -> dict[float, float]:
+    """C-stats by value."""
+    return {value: one.deviance for value, one in found.items()}
+
+
+def _value(first: float, place: int) -> float:
+    """So many steps of 3 from the first."""
+    return first * FACTOR**place
