@@ -38,7 +38,7 @@ LIGHT, LIGHT_STEPS = 0.01, 60
 SURE = 3.0
 # Light strengths whose C-stats differ by less than so many standard errors are alike; the largest of them is taken: of
 # skies that foretell the rest as well, the smoothest (as the rule of one standard error in cross validation, Breiman et
-# al. 1984; two of them did best on eleven scenes whose truth is known).
+# al. 1984; two did best on seven skies whose truth is known: docs/design/005).
 ALIKE = 2.0
 
 
@@ -203,8 +203,9 @@ def settle(
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    `light_strength` first, with one spectrum for the whole sky; then `vmax`, with short fits; then the numbers of
-    templates and sheets, with fits as long as the rest agrees; then `light_strength` again, with all gases.
+    `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best; then `vmax`,
+    with short fits; then the numbers of templates and sheets, with fits as long as the rest agrees; then
+    `light_strength` again, with all gases.
 
     Parameters
     ----------
