@@ -157,6 +157,18 @@ def test_of_lights_that_are_alike_the_largest_is_taken():
     assert len(tried) == len(set(tried))
 
 
+def test_what_one_pixel_tells_is_no_noise():
+    even = np.random.default_rng(0).standard_normal(1000)
+    even -= even.mean()
+    best, star = Foretold(np.zeros(1000), 1), Foretold(np.where(np.arange(1000) == 7, 140.0, 0.01 * even), 1)
+    error = np.sqrt(1000) * even.std()
+    assert Foretold(even + 1.9 * error / 1000, 1).is_alike(best, 2.0, 1.0)
+    assert not Foretold(even + 2.1 * error / 1000, 1).is_alike(best, 2.0, 1.0)
+    assert not star.is_alike(best, 2.0, 1.0), "though it is one standard error"
+    assert star.is_alike(best, 2.0, 141.0)
+    assert not Foretold(np.array([0.0, np.inf, 0.0]), 1).is_alike(Foretold(np.zeros(3), 1), 2.0, 1.0)
+
+
 def test_larger_values_are_tried_only_where_smaller_ones_are_worse():
     found, value = _walk(1.0, bowl(1 / 2, 10.0), SURE)
     assert sorted(found) == pytest.approx([1 / 3, 1])

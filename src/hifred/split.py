@@ -22,6 +22,8 @@ from hifred.solvers.driver import require_finished
 PATIENCE = 20
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
 GROUPS = 1000
+# Part of a variance above which one group makes most of it.
+MOST_OF = 0.5
 
 
 def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[Dataset, np.ndarray]:
@@ -127,6 +129,19 @@ class Foretold:
         falls = other.groups - self.groups
         error = np.sqrt(falls.size) * falls.std()
         return bool(falls.sum() >= max(surely * error, least))
+
+    def is_alike(self, best: "Foretold", within: float, least: float) -> bool:
+        """Whether the C-stat is above the best one by less than so many standard errors, or by less than the least.
+
+        A standard error that a single group makes most of, such as the one with a point source, is not known: then only
+        the least counts.
+        """
+        rises = self.groups - best.groups
+        if not np.isfinite(rises).all():
+            return False
+        squares = (rises - rises.mean()) ** 2
+        known = squares.max() <= MOST_OF * squares.sum()
+        return bool(rises.sum() < least or (known and rises.sum() < within * np.sqrt(squares.sum())))
 
 
 @dataclass(frozen=True, eq=False)

@@ -314,14 +314,14 @@ def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> 
 
 
 def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> float:
-    """The largest value, in steps of 3, that is not surely (`ALIKE`) worse than the best one."""
+    """The largest value, in steps of 3, that is as good as the best one (`ALIKE`)."""
     found, best = _walk(first, attempt, 0.0)
     place = round(np.log(best / first) / np.log(FACTOR))
     while len(found) < MOST:
         larger = _value(first, place + 1)
         if larger not in found:
             found[larger] = attempt(larger)
-        if found[best].falls_below(found[larger], ALIKE, NOISE):
+        if not found[larger].is_alike(found[best], ALIKE, NOISE):
             break
         place += 1
     return _value(first, place)
