@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -127,8 +128,7 @@ class Foretold:
         if not (possible and before):
             return possible and not before
         falls = other.groups - self.groups
-        error = np.sqrt(falls.size) * falls.std()
-        return bool(falls.sum() >= max(surely * error, least))
+        return bool(falls.sum() >= max(surely * np.sqrt(_squares(falls).sum()), least))
 
     def is_alike(self, best: "Foretold", within: float, least: float) -> bool:
         """Whether the C-stat is above the best one by less than so many standard errors, or by less than the least.
@@ -139,9 +139,14 @@ class Foretold:
         rises = self.groups - best.groups
         if not np.isfinite(rises).all():
             return False
-        squares = (rises - rises.mean()) ** 2
+        squares = _squares(rises)
         known = squares.max() <= MOST_OF * squares.sum()
         return bool(rises.sum() < least or (known and rises.sum() < within * np.sqrt(squares.sum())))
+
+
+def _squares(differences: Float[np.ndarray, " group"]) -> Float[np.ndarray, " group"]:
+    """What each group adds to the variance of a sum of differences."""
+    return (differences - differences.mean()) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +216,7 @@ class Split:
         """
         if isinstance(prior, DopplerSheets):
             return self._factors_foretold(prior, stopping)
-        solver, problem = assemble(self.parts, prior, self._start(None))
+        solver, problem = assemble(self.parts, prior, self._start(prior))
         solution = minimise(solver, problem, stopping)
         require_finished(solution)
         models = [part.predict(solution_cube(solver, problem, solution)) for part in self.parts]
@@ -234,18 +239,20 @@ class Split:
             return over()
 
         if onward is None or (onward.history[-1].iteration < stopping.max_iterations and not over()):
-            solver, problem = assemble(self.parts, prior, self._start(None if prior.single else prior))
+            solver, problem = assemble(self.parts, prior, self._start(prior))
             onward = minimise(solver, problem, stopping, enough=enough, onward=onward)
             require_finished(onward)
             self._fits[prior] = onward, course
         return best(course[: stopping.max_iterations])
 
-    def _start(self, gases: DopplerSheets | None) -> RankOne:
+    @cached_property
+    def _simplest(self) -> RankOne:
+        """The simplest sky of the parts."""
+        return rank_one([part.term() for part in self.parts])
+
+    def _start(self, prior: Prior) -> RankOne:
         """Where fits start: those of several gases depend on the strength of the penalty on light alone."""
-        light = None if gases is None else gases.light_strength
-        if light not in self._starts:
-            if gases is None:
-                self._starts[None] = rank_one([part.term() for part in self.parts])
-            else:
-                self._starts[light] = start_of(self.parts, gases, self._start(None))
-        return self._starts[light]
+        key = (prior.light_strength, prior.single) if isinstance(prior, DopplerSheets) else None
+        if key not in self._starts:
+            self._starts[key] = start_of(self.parts, prior, self._simplest)
+        return self._starts[key]

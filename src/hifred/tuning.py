@@ -38,7 +38,7 @@ LIGHT, LIGHT_STEPS = 0.01, 60
 SURE = 3.0
 # Light strengths whose C-stats differ by less than so many standard errors are alike; the largest of them is taken: of
 # skies that foretell the rest as well, the smoothest (as the rule of one standard error in cross validation, Breiman et
-# al. 1984; two did best on seven skies whose truth is known: docs/design/005).
+# al. 1984; two did well on most of the skies whose truth was looked at: docs/design/005).
 ALIKE = 2.0
 
 
@@ -300,38 +300,41 @@ def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> 
     Each step lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the next
     smaller one is worse: the curve has one valley.
     """
-    found = {0: attempt(first)}
-    place = 0
+    ladder = _ladder(first)
+    found = {first: attempt(first)}
+    place = MOST
     for way in (-1, 1):
         while len(found) < MOST:
-            following = found[place + way] = attempt(_value(first, place + way))
-            if not following.falls_below(found[place], surely, NOISE):
+            following = found[ladder[place + way]] = attempt(ladder[place + way])
+            if not following.falls_below(found[ladder[place]], surely, NOISE):
                 break
             place += way
-        if place != 0 or found[way].deviance <= found[0].deviance < np.inf:
+        if place != MOST or found[ladder[MOST + way]].deviance <= found[first].deviance < np.inf:
             break
-    return {_value(first, k): one for k, one in found.items()}, _value(first, place)
+    return found, ladder[place]
 
 
 def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> float:
     """The largest value, in steps of 3, that is as good as the best one (`ALIKE`)."""
     found, best = _walk(first, attempt, 0.0)
-    place = round(np.log(best / first) / np.log(FACTOR))
-    while len(found) < MOST:
-        larger = _value(first, place + 1)
+    ladder = _ladder(first)
+    value = best
+    for larger in ladder[ladder.index(best) + 1 :]:
         if larger not in found:
+            if len(found) == MOST:
+                break
             found[larger] = attempt(larger)
         if not found[larger].is_alike(found[best], ALIKE, NOISE):
             break
-        place += 1
-    return _value(first, place)
+        value = larger
+    return value
+
+
+def _ladder(first: float) -> list[float]:
+    """Values in steps of 3 as far as walks may go, the first one in the middle, at `MOST`."""
+    return [first * FACTOR**step for step in range(-MOST, MOST + 1)]
 
 
 def _deviances(found: Mapping[float, Foretold]) -> dict[float, float]:
     """C-stats by value."""
     return {value: one.deviance for value, one in found.items()}
-
-
-def _value(first: float, place: int) -> float:
-    """So many steps of 3 from the first."""
-    return first * FACTOR**place

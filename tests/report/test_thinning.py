@@ -25,6 +25,13 @@ def test_curves_are_those_of_the_provenance():
     assert speed.words == "largest speed 1800 km/s (the largest that was tried: a better one may lie above)"
 
 
+def test_an_end_that_the_curve_rises_to_is_no_reason_to_look_beyond():
+    light = Choice("light_strength", (0.001, 0.003), (50.0, 53.6), 0.003).to_json()
+    found = thinning_of({"tuning": {**TUNING, "settings": [light]}})
+    assert found is not None
+    assert found.curves[1].words == "strength for smooth light 0.003 (no other was clearly better)"
+
+
 def test_values_in_any_order_are_sorted_and_failed_fits_left_out():
     tuning = {"strengths": [9.0, 1.0, 3.0], "deviances": [5.0, 1.0, float("inf")], "strength": 1.0}
     found = thinning_of({"tuning": tuning})

@@ -10,7 +10,7 @@ from hifred.poisson import PoissonTerm
 
 # Pairs of pixels that are compared: half of a 5 x 5 window, without the far corners.
 OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (1, 2), (2, 1), (-1, 2), (2, -1))
-FARTHEST = 2
+FARTHEST = max(abs(step) for offset in OFFSETS for step in offset)
 # Sums of two values are counted as this at least.
 LEAST = 1e-4
 # Excess of chi2 over 1 at which the tie of two pixels has fallen to 1/e.

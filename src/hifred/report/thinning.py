@@ -69,9 +69,11 @@ class Curve:
 
     @property
     def words(self) -> str:
-        """What was taken, and where a better value may lie."""
+        """What was taken, and where a better value may lie: beyond an end towards which the curve falls."""
         name, unit = NAMES.get(self.setting, (self.setting, ""))
         taken = f"{name} {self.labels[self.chosen]} {unit}".rstrip()
+        if self.above[self.chosen] > 0:
+            return f"{taken} (no other was clearly better)"
         if self.chosen == self.values.size - 1:
             return f"{taken} (the largest that was tried: a better one may lie above)"
         if self.chosen == 0 and self.values[0] > 0:

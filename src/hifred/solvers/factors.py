@@ -338,7 +338,7 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         down = reduce(add, [t.spectrum_sensitivity(maps) for t in data])
         _, transpose = jax.vjp(problem.shift.spectra, now.templates)
         cube = (spectra.shape[0], *shape[:2])
-        (up,), (down,) = (transpose(part.reshape(cube)) for part in (up, down))
+        (up,), (down,) = transpose(up.reshape(cube)), transpose(down.reshape(cube))
         templates = jnp.where(down > 0, now.templates * up / jnp.where(down > 0, down, 1), now.templates)
         return normalised(problem, Factors(templates, profiles, mixture)), decrement
 
