@@ -148,24 +148,25 @@ def bowl(middle, depth):
 def test_of_lights_that_are_alike_the_largest_is_taken():
     # Differences of two have a standard error of about 10.
     assert _smoothest(1.0, bowl(1.0, 50.0)) == 1
-    assert _smoothest(1.0, bowl(1.0, 10.0)) == pytest.approx(3), "10 are nothing, four times as much is clear"
+    assert _smoothest(1.0, bowl(1.0, 20.0)) == pytest.approx(np.sqrt(3)), "5 are nothing, four times as much is clear"
     assert _smoothest(1.0, bowl(1 / 9, 50.0)) == pytest.approx(1 / 9)
-    assert _smoothest(1.0, bowl(1 / 9, 10.0)) == pytest.approx(1 / 3), "what the way down passed is not tried again"
+    assert _smoothest(1.0, bowl(1 / 9, 5.0)) == pytest.approx(1 / 3), "what the way down passed is not tried again"
     assert _smoothest(1.0, bowl(9.0, 50.0)) == pytest.approx(9)
+    assert _smoothest(1.0, bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
     tried = []
     assert _smoothest(1.0, lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
     assert len(tried) == len(set(tried))
 
 
-def test_what_one_pixel_tells_is_no_noise():
+def test_alike_is_what_differs_by_less_than_an_error():
     even = np.random.default_rng(0).standard_normal(1000)
     even -= even.mean()
     best, star = Foretold(np.zeros(1000), 1), Foretold(np.where(np.arange(1000) == 7, 140.0, 0.01 * even), 1)
     error = np.sqrt(1000) * even.std()
     assert Foretold(even + 1.9 * error / 1000, 1).is_alike(best, 2.0, 1.0)
     assert not Foretold(even + 2.1 * error / 1000, 1).is_alike(best, 2.0, 1.0)
-    assert not star.is_alike(best, 2.0, 1.0), "though it is one standard error"
-    assert star.is_alike(best, 2.0, 141.0)
+    assert not star.is_alike(best, 1.0, 1.0), "what one pixel tells, such as a star, is no noise"
+    assert star.is_alike(best, 1.0, 141.0)
     assert not Foretold(np.array([0.0, np.inf, 0.0]), 1).is_alike(Foretold(np.zeros(3), 1), 2.0, 1.0)
 
 

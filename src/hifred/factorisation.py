@@ -26,6 +26,8 @@ from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
 SMOOTH = 2.0
 # Light is compared between pixels no farther apart than this.
 NEAREST = 1.5
+# Relative difference of light of two pixels with an edge between them.
+EDGE = 0.4
 # Steps of the fit of a single spectrum, and the least light of a pixel over the mean.
 ONE_SPECTRUM, LEAST = 60, 1e-6
 
@@ -80,8 +82,8 @@ def factor_problem(
     )  # fmt: skip
     components = templates.velocities.size * gases
 
-    def smoothness(weights: np.ndarray, space: float, along: float) -> RelativeSmoothness:
-        return RelativeSmoothness(*(jnp.asarray(value, dtype) for value in (weights, space, along)))
+    def smoothness(weights: np.ndarray, space: float, along: float, *edge: float) -> RelativeSmoothness:
+        return RelativeSmoothness(*(jnp.asarray(value, dtype) for value in (weights, space, along, *edge)))
 
     problem = FactorProblem(
         tuple(FactorTerm.of(dataset, components) for dataset in datasets),
@@ -91,7 +93,7 @@ def factor_problem(
         _counts_per_photon(terms, start),
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
-        smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0),
+        smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, EDGE),
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
     )
     return problem, templates

@@ -23,8 +23,6 @@ from hifred.solvers.driver import require_finished
 PATIENCE = 20
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
 GROUPS = 1000
-# Part of a variance above which one group makes most of it.
-MOST_OF = 0.5
 
 
 def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[Dataset, np.ndarray]:
@@ -128,25 +126,19 @@ class Foretold:
         if not (possible and before):
             return possible and not before
         falls = other.groups - self.groups
-        return bool(falls.sum() >= max(surely * np.sqrt(_squares(falls).sum()), least))
+        return bool(falls.sum() >= max(surely * _error(falls), least))
 
     def is_alike(self, best: "Foretold", within: float, least: float) -> bool:
-        """Whether the C-stat is above the best one by less than so many standard errors, or by less than the least.
-
-        A standard error that a single group makes most of, such as the one with a point source, is not known: then only
-        the least counts.
-        """
+        """Whether the C-stat is above the best one by less than so many standard errors, or by less than the least."""
         rises = self.groups - best.groups
         if not np.isfinite(rises).all():
             return False
-        squares = _squares(rises)
-        known = squares.max() <= MOST_OF * squares.sum()
-        return bool(rises.sum() < least or (known and rises.sum() < within * np.sqrt(squares.sum())))
+        return bool(rises.sum() < max(within * _error(rises), least))
 
 
-def _squares(differences: Float[np.ndarray, " group"]) -> Float[np.ndarray, " group"]:
-    """What each group adds to the variance of a sum of differences."""
-    return (differences - differences.mean()) ** 2
+def _error(differences: Float[np.ndarray, " group"]) -> float:
+    """Standard error of their sum."""
+    return float(np.sqrt(differences.size) * differences.std())
 
 
 @dataclass(frozen=True, eq=False)

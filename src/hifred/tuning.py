@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -36,10 +36,10 @@ LIGHT, LIGHT_STEPS = 0.01, 60
 # With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
 # than `START`: falls within the noise of the rest led to noisy skies.
 SURE = 3.0
-# Light strengths whose C-stats differ by less than so many standard errors are alike; the largest of them is taken: of
-# skies that foretell the rest as well, the smoothest (as the rule of one standard error in cross validation, Breiman et
-# al. 1984; two did well on most of the skies whose truth was looked at: docs/design/005).
-ALIKE = 2.0
+# Light strengths whose C-stats differ by less than one standard error are alike; the largest of them is taken: of skies
+# that foretell the rest as well, the smoothest (the rule of Breiman et al. 1984 for trees). Steps of 3 between them are
+# made in so many parts.
+ALIKE, PARTS = 1.0, 2
 
 
 @dataclass(frozen=True)
@@ -294,13 +294,15 @@ def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, fl
     return found
 
 
-def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, Foretold], float]:
-    """What was tried, by value, and the value that steps of 3 from the first one lead to.
+def _walk(
+    first: float, attempt: Callable[[float], Foretold], surely: float, parts: int = 1
+) -> tuple[dict[float, Foretold], float]:
+    """What was tried, by value, and the value that steps of 3, or such parts of them, from the first one lead to.
 
     Each step lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the next
     smaller one is worse: the curve has one valley.
     """
-    ladder = _ladder(first)
+    ladder = _ladder(first, parts)
     found = {first: attempt(first)}
     place = MOST
     for way in (-1, 1):
@@ -315,24 +317,21 @@ def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> 
 
 
 def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> float:
-    """The largest value, in steps of 3, that is as good as the best one (`ALIKE`)."""
-    found, best = _walk(first, attempt, 0.0)
-    ladder = _ladder(first)
-    value = best
-    for larger in ladder[ladder.index(best) + 1 :]:
-        if larger not in found:
-            if len(found) == MOST:
-                break
-            found[larger] = attempt(larger)
-        if not found[larger].is_alike(found[best], ALIKE, NOISE):
+    """The largest value that is as good as the best one (`ALIKE`): found in steps of 3, then in `PARTS` of them."""
+    attempt = cache(attempt)
+    _, near = _walk(first, attempt, 0.0)
+    _, value = _walk(near, attempt, 0.0, PARTS)
+    best = attempt(value)
+    for larger in _ladder(value, PARTS)[MOST + 1 :]:
+        if not attempt(larger).is_alike(best, ALIKE, NOISE):
             break
         value = larger
     return value
 
 
-def _ladder(first: float) -> list[float]:
-    """Values in steps of 3 as far as walks may go, the first one in the middle, at `MOST`."""
-    return [first * FACTOR**step for step in range(-MOST, MOST + 1)]
+def _ladder(first: float, parts: int) -> list[float]:
+    """Values in such parts of steps of 3 as far as walks may go, the first one in the middle, at `MOST`."""
+    return [first * FACTOR ** (step / parts) for step in range(-MOST, MOST + 1)]
 
 
 def _deviances(found: Mapping[float, Foretold]) -> dict[float, float]:

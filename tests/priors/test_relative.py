@@ -12,14 +12,27 @@ from hifred.solvers.factors import root
 SHAPE = (2, 3, 5, 6)
 
 
-@pytest.fixture
-def penalty(x64):
+EDGES = (None, 0.4)
+
+
+@pytest.fixture(params=EDGES)
+def penalty(x64, request):
     weights = even_weights(SHAPE[2:]) * np.random.default_rng(0).random((len(OFFSETS), *SHAPE[2:]))
-    return RelativeSmoothness(jnp.asarray(weights), jnp.asarray(0.7), jnp.asarray(1.3))
+    edge = None if request.param is None else jnp.asarray(request.param)
+    return RelativeSmoothness(jnp.asarray(weights), jnp.asarray(0.7), jnp.asarray(1.3), edge)
 
 
 def by_hand(fields, penalty):
     """The penalty, pair by pair."""
+
+    def distance(a, b):
+        total = a + b + 1e-4
+        square = ((a - b) / total) ** 2
+        if penalty.edge is None:
+            return total * square
+        e = float(penalty.edge)
+        return total * e**2 * np.log(1 + square / e**2)
+
     total = 0.0
     s, j, ny, nx = fields.shape
     for sheet in fields:
@@ -29,9 +42,9 @@ def by_hand(fields, penalty):
                     for x in range(nx):
                         if 0 <= y + dy < ny and 0 <= x + dx < nx:
                             a, b = layer[y, x], layer[y + dy, x + dx]
-                            total += 0.7 * float(penalty.weights[number, y, x]) * (a - b) ** 2 / (a + b + 1e-4)
+                            total += 0.7 * float(penalty.weights[number, y, x]) * distance(a, b)
         for a, b in zip(sheet[1:].ravel(), sheet[:-1].ravel(), strict=True):
-            total += 1.3 * (a - b) ** 2 / (a + b + 1e-4)
+            total += 1.3 * distance(a, b)
     return total
 
 
@@ -42,6 +55,17 @@ def test_value_is_the_sum_over_pairs(penalty):
 
 def test_even_fields_cost_nothing(penalty):
     assert float(penalty.value(jnp.full(SHAPE, 0.3))) == 0
+
+
+def test_steps_far_above_an_edge_cost_hardly_more(x64):
+    weights = jnp.asarray(even_weights((1, 2)))
+    plain, edged = (RelativeSmoothness(weights, jnp.asarray(1.0), jnp.asarray(0.0), e) for e in (None, jnp.asarray(0.4)))
+
+    def cost(penalty, step):
+        return float(penalty.value(jnp.asarray([1 - step, 1 + step]).reshape(1, 1, 1, 2)))
+
+    assert cost(edged, 0.01) == pytest.approx(cost(plain, 0.01), rel=1e-3)
+    assert cost(edged, 0.9) < 3 * cost(edged, 0.4) < 0.5 * cost(plain, 0.9)
 
 
 def test_gradient_is_that_of_the_value(penalty):

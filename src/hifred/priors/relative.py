@@ -25,7 +25,9 @@ class RelativeSmoothness(eqx.Module):
     """`phi(r) = strength sum_pq w_pq d(r_p, r_q) + along sum_j d(r_j, r_j+1)`, `d(a, b) = (a - b)^2 / (a + b)`.
 
     The relative difference penalty (Nuyts et al. 2002, IEEE TNS 49, 56) on neighbours in space, and on neighbouring
-    layers (velocities).
+    layers (velocities). With an edge `e`, `d(a, b) = (a + b) e^2 log(1 + t^2 / e^2)`, `t = (a - b) / (a + b)`: the same
+    where values differ little, but large steps cost hardly more than those of `e` (the logarithm of Hebert & Leahy
+    1989, IEEE TMI 8, 194, of relative differences). It is not convex.
 
     Attributes
     ----------
@@ -33,11 +35,14 @@ class RelativeSmoothness(eqx.Module):
         `w` of each pixel and its neighbour at each of `OFFSETS`.
     strength, along : arrays of shape ()
         Weights of neighbours in space and between layers.
+    edge : array of shape (), optional
+        Relative difference `e` of two values with an edge between them.
     """
 
     weights: Float[Array, "offset y x"]
     strength: Float[Array, ""]
     along: Float[Array, ""]
+    edge: Float[Array, ""] | None = None
 
     def value(self, fields: Fields) -> Float[Array, ""]:
         """The penalty."""
@@ -45,13 +50,13 @@ class RelativeSmoothness(eqx.Module):
 
         def add_pairs(total, pairs):
             weight, offset = pairs
-            return total + (weight * _distance(fields, _neighbour(padded, offset, fields.shape))).sum((0, 1)), None
+            return total + (weight * self._distance(fields, _neighbour(padded, offset, fields.shape))).sum((0, 1)), None
 
         zero = jnp.zeros(fields.shape[2:], fields.dtype)
         total, _ = jax.lax.scan(add_pairs, zero, (self.weights, jnp.asarray(OFFSETS)))
         total = self.strength * total.sum()
         if fields.shape[1] > 1:
-            total += self.along * _distance(fields[:, 1:], fields[:, :-1]).sum((2, 3)).sum()
+            total += self.along * self._distance(fields[:, 1:], fields[:, :-1]).sum((2, 3)).sum()
         return total
 
     def slopes(self, fields: Fields) -> tuple[Fields, Fields]:
@@ -60,7 +65,7 @@ class RelativeSmoothness(eqx.Module):
 
         def add_pairs(total, pairs):
             weight, offset = pairs
-            slope, bend = _slopes(fields, _neighbour(padded, offset, fields.shape))
+            slope, bend = self._slopes(fields, _neighbour(padded, offset, fields.shape))
             return (total[0] + weight * slope, total[1] + weight * bend), None
 
         # Each pair is met from both of its ends.
@@ -70,10 +75,30 @@ class RelativeSmoothness(eqx.Module):
         gradient, curvature = self.strength * total[0], self.strength * total[1]
         if fields.shape[1] > 1:
             last, first = ((0, 0), (0, 1), (0, 0), (0, 0)), ((0, 0), (1, 0), (0, 0), (0, 0))
-            up, down = _slopes(fields[:, :-1], fields[:, 1:]), _slopes(fields[:, 1:], fields[:, :-1])
+            up, down = self._slopes(fields[:, :-1], fields[:, 1:]), self._slopes(fields[:, 1:], fields[:, :-1])
             gradient += self.along * (jnp.pad(up[0], last) + jnp.pad(down[0], first))
             curvature += self.along * (jnp.pad(up[1], last) + jnp.pad(down[1], first))
         return gradient, curvature
+
+    def _distance(self, a: Array, b: Array) -> Array:
+        if self.edge is None:
+            return (a - b) ** 2 / (a + b + LEAST)
+        total = a + b + LEAST
+        return total * self.edge**2 * jnp.log1p(((a - b) / total / self.edge) ** 2)
+
+    def _slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """Derivative of the distance by `a`, and the sum of its row of the Hessian's absolute values.
+
+        With an edge, of the plain distance times `1 / (1 + t^2 / e^2)`, which lies above but for a straight line.
+        """
+        scale = 1 / (a + b + LEAST)
+        relative = scale * (a - b)
+        bend = 4 * scale * (1 - relative)
+        if self.edge is None:
+            return relative * (2 - relative), bend
+        steps = (relative / self.edge) ** 2
+        tie = 1 / (1 + steps)
+        return self.edge**2 * jnp.log1p(steps) + 2 * tie * relative * (1 - relative), tie * bend
 
 
 def _padded(fields: Array) -> Array:
@@ -84,17 +109,6 @@ def _padded(fields: Array) -> Array:
 def _neighbour(padded: Array, offset: Int[Array, " 2"], shape: tuple[int, ...]) -> Array:
     """The value at `p + offset`, put at `p`."""
     return jax.lax.dynamic_slice(padded, (0, 0, FARTHEST + offset[0], FARTHEST + offset[1]), shape)
-
-
-def _distance(a: Array, b: Array) -> Array:
-    return (a - b) ** 2 / (a + b + LEAST)
-
-
-def _slopes(a: Array, b: Array) -> tuple[Array, Array]:
-    """Derivative of the distance by `a`, and the sum of its row of the Hessian's absolute values."""
-    scale = 1 / (a + b + LEAST)
-    relative = scale * (a - b)
-    return relative * (2 - relative), 4 * scale * (1 - relative)
 
 
 def even_weights(sky_shape: tuple[int, int], farthest: float = np.inf) -> np.ndarray:
