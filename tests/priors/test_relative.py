@@ -59,7 +59,9 @@ def test_even_fields_cost_nothing(penalty):
 
 def test_steps_far_above_an_edge_cost_hardly_more(x64):
     weights = jnp.asarray(even_weights((1, 2)))
-    plain, edged = (RelativeSmoothness(weights, jnp.asarray(1.0), jnp.asarray(0.0), e) for e in (None, jnp.asarray(0.4)))
+    plain, edged = (
+        RelativeSmoothness(weights, jnp.asarray(1.0), jnp.asarray(0.0), e) for e in (None, jnp.asarray(0.4))
+    )
 
     def cost(penalty, step):
         return float(penalty.value(jnp.asarray([1 - step, 1 + step]).reshape(1, 1, 1, 2)))
