@@ -16,8 +16,16 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("hifred")
 
-# At these sizes compiling takes longer than running.
+# At these sizes compiling takes longer than running; what one worker or command has compiled, no other compiles again.
 jax.config.update("jax_disable_most_optimizations", True)
+COMPILED = {
+    "jax_compilation_cache_dir": str(Path(__file__).parents[1] / ".pytest_cache" / "jax"),
+    "jax_persistent_cache_min_compile_time_secs": 0.2,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+for name, value in COMPILED.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 DOT_TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 

@@ -164,16 +164,16 @@ def test_slopes_are_the_gradient_of_the_penalty(data, x64):
     near = jax.tree.map(lambda a: jnp.asarray(a * rng.uniform(0.5, 1.5, a.shape)), problem.start)
     mixture = near.mixture / near.mixture.sum(1, keepdims=True)
     factors = eqx.tree_at(lambda f: f.mixture, near, mixture)
-    gradient = jax.grad(problem.penalty)(factors)
-    slopes, curvature = problem.profile_slopes(factors)
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda f: problem.penalty(f)))(factors)
+    slopes, curvature = eqx.filter_jit(problem.profile_slopes)(factors)
     scale = np.abs(np.asarray(gradient.profiles)).max()
     np.testing.assert_allclose(np.asarray(slopes), np.asarray(gradient.profiles), rtol=2e-4, atol=1e-5 * scale)
     assert np.asarray(curvature).min() > 0
     # The light is that of the profiles, whose mixtures sum to 1; seen from mixtures, it has a slope of its own.
-    own, _ = problem.mixture_penalty.slopes(mixture)
-    total, _ = problem.mixture_slopes(factors)
+    own, _ = eqx.filter_jit(problem.mixture_penalty.slopes)(mixture)
+    total, _ = eqx.filter_jit(problem.mixture_slopes)(factors)
     light = lambda m: problem.light_penalty.value(  # noqa: E731
         problem.unit * jnp.einsum("sjyx,skyx->yx", factors.profiles, m)[None, None]
     )
-    expected = np.asarray(own) + np.asarray(jax.grad(light)(mixture))
+    expected = np.asarray(own) + np.asarray(eqx.filter_jit(jax.grad(light))(mixture))
     np.testing.assert_allclose(np.asarray(total), expected, rtol=2e-4, atol=1e-5 * np.abs(expected).max())

@@ -66,6 +66,7 @@ class DopplerShift(eqx.Module):
             self.overlap[:, None, None] * shifted[self.cells], self.bins, self.width.size, indices_are_sorted=True
         )
 
+    @eqx.filter_jit
     def totals(self) -> Float[Array, " node"]:
         """What one photon at each node adds to the sum of its spectra, in the mean over velocities."""
         nodes = jnp.zeros((self.nodes, 1), self.overlap.dtype)
