@@ -26,8 +26,10 @@ from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
 SMOOTH = 2.0
 # Light is compared between pixels no farther apart than this.
 NEAREST = 1.5
-# Relative difference of light of two pixels with an edge between them.
-EDGE = 0.4
+# Penalty on a step in light, in log likelihood, from which on it counts as an edge and costs hardly more.
+EDGE = 10.0
+# Light strengths below this one are as good as none: edges stay finite.
+FAINT = 1e-30
 # Steps of the fit of a single spectrum, and the least light of a pixel over the mean.
 ONE_SPECTRUM, LEAST = 60, 1e-6
 
@@ -93,7 +95,7 @@ def factor_problem(
         _counts_per_photon(terms, start),
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
-        smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, EDGE),
+        smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, EDGE / max(light_strength, FAINT)),
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
     )
     return problem, templates

@@ -25,9 +25,8 @@ class RelativeSmoothness(eqx.Module):
     """`phi(r) = strength sum_pq w_pq d(r_p, r_q) + along sum_j d(r_j, r_j+1)`, `d(a, b) = (a - b)^2 / (a + b)`.
 
     The relative difference penalty (Nuyts et al. 2002, IEEE TNS 49, 56) on neighbours in space, and on neighbouring
-    layers (velocities). With an edge `e`, `d(a, b) = (a + b) e^2 log(1 + t^2 / e^2)`, `t = (a - b) / (a + b)`: the same
-    where values differ little, but large steps cost hardly more than those of `e` (the logarithm of Hebert & Leahy
-    1989, IEEE TMI 8, 194, of relative differences). It is not convex.
+    layers (velocities). With an edge `e`, `e log(1 + d / e)` in place of `d`: the same where values differ little, but
+    steps far above the edge cost hardly more (the potential of Hebert & Leahy 1989, IEEE TMI 8, 194). It is not convex.
 
     Attributes
     ----------
@@ -36,7 +35,7 @@ class RelativeSmoothness(eqx.Module):
     strength, along : arrays of shape ()
         Weights of neighbours in space and between layers.
     edge : array of shape (), optional
-        Relative difference `e` of two values with an edge between them.
+        Distance `d` of two values with an edge between them.
     """
 
     weights: Float[Array, "offset y x"]
@@ -81,24 +80,21 @@ class RelativeSmoothness(eqx.Module):
         return gradient, curvature
 
     def _distance(self, a: Array, b: Array) -> Array:
-        if self.edge is None:
-            return (a - b) ** 2 / (a + b + LEAST)
-        total = a + b + LEAST
-        return total * self.edge**2 * jnp.log1p(((a - b) / total / self.edge) ** 2)
+        plain = (a - b) ** 2 / (a + b + LEAST)
+        return plain if self.edge is None else self.edge * jnp.log1p(plain / self.edge)
 
     def _slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
         """Derivative of the distance by `a`, and the sum of its row of the Hessian's absolute values.
 
-        With an edge, of the plain distance times `1 / (1 + t^2 / e^2)`, which lies above but for a straight line.
+        With an edge, of the plain distance times `1 / (1 + d / e)`: a multiple of it that lies above and touches.
         """
         scale = 1 / (a + b + LEAST)
         relative = scale * (a - b)
-        bend = 4 * scale * (1 - relative)
+        slope, bend = relative * (2 - relative), 4 * scale * (1 - relative)
         if self.edge is None:
-            return relative * (2 - relative), bend
-        steps = (relative / self.edge) ** 2
-        tie = 1 / (1 + steps)
-        return self.edge**2 * jnp.log1p(steps) + 2 * tie * relative * (1 - relative), tie * bend
+            return slope, bend
+        tie = 1 / (1 + relative * (a - b) / self.edge)
+        return tie * slope, tie * bend
 
 
 def _padded(fields: Array) -> Array:
