@@ -21,10 +21,6 @@ WHY: dict[str, str] = {
         "sky of the trial that the wanted numbers come from (Cassiopeia A, a smooth field of +-1500 km/s): 171 and 253 "
         "km/s at 1.2e5 and 1.2e4 counts of the calorimeter, met at the fewer."
     ),
-    "point-source": (
-        "relative differences of light blur the point, which has most of the NMSE; elsewhere (judged pixels) the gain "
-        "is larger at 1e6 counts. Differences of powers of light blurred it less, but did worse on the remnants."
-    ),
 }
 # And for any scene.
 FLUX_WHY = (

@@ -77,9 +77,9 @@ cli.main()
 
 def start(*arguments, cwd) -> subprocess.Popen:
     command = [sys.executable, "-c", SLOW, *map(str, arguments)]
-    # Compiled as in this process, so that both runs round alike.
+    # Compiled as in this process, so that both runs round alike; what is killed must not leave half of a compiled file.
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"},
         "JAX_DISABLE_MOST_OPTIMIZATIONS": str(int(jax.config.read("jax_disable_most_optimizations"))),
     }
     return subprocess.Popen(

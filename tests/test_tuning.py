@@ -155,18 +155,28 @@ def test_of_lights_that_are_alike_the_largest_is_taken():
     assert _smoothest(1.0, bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
     tried = []
     assert _smoothest(1.0, lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
-    assert len(tried) == len(set(tried))
+    rungs = [round(2 * np.log(value) / np.log(3), 6) for value in tried]
+    assert len(rungs) == len(set(rungs)), "nothing is fitted twice"
+
+
+def test_the_best_may_be_met_on_the_way_up():
+    curve = {-1: -0.5, 0: 0.0, 1: -50.0, 2: -1.0, 3: 200.0}
+
+    def attempt(value):
+        rung = round(2 * np.log(value) / np.log(3))
+        return spread(curve.get(rung, 1000.0), 1.0)
+
+    assert _smoothest(1.0, attempt) == pytest.approx(np.sqrt(3)), "49 above it is not alike"
 
 
 def test_alike_is_what_differs_by_less_than_an_error():
     even = np.random.default_rng(0).standard_normal(1000)
     even -= even.mean()
-    best, star = Foretold(np.zeros(1000), 1), Foretold(np.where(np.arange(1000) == 7, 140.0, 0.01 * even), 1)
+    best = Foretold(np.zeros(1000), 1)
     error = np.sqrt(1000) * even.std()
     assert Foretold(even + 1.9 * error / 1000, 1).is_alike(best, 2.0, 1.0)
     assert not Foretold(even + 2.1 * error / 1000, 1).is_alike(best, 2.0, 1.0)
-    assert not star.is_alike(best, 1.0, 1.0), "what one pixel tells, such as a star, is no noise"
-    assert star.is_alike(best, 1.0, 141.0)
+    assert Foretold(even + 2.1 * error / 1000, 1).is_alike(best, 2.0, 2.2 * error), "less than the least"
     assert not Foretold(np.array([0.0, np.inf, 0.0]), 1).is_alike(Foretold(np.zeros(3), 1), 2.0, 1.0)
 
 

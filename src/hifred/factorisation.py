@@ -26,10 +26,10 @@ from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
 SMOOTH = 2.0
 # Light is compared between pixels no farther apart than this.
 NEAREST = 1.5
-# Penalty on a step in light, in log likelihood, from which on it counts as an edge and costs hardly more.
+# Penalty on a step in light, in log likelihood, from which on only its logarithm counts: 24 in place of 100.
 EDGE = 10.0
-# Light strengths below this one are as good as none: edges stay finite.
-FAINT = 1e-30
+# Light strengths as extreme as this have edges as those at the limit, which single precision can hold.
+EXTREME = 1e30
 # Steps of the fit of a single spectrum, and the least light of a pixel over the mean.
 ONE_SPECTRUM, LEAST = 60, 1e-6
 
@@ -95,7 +95,12 @@ def factor_problem(
         _counts_per_photon(terms, start),
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
-        smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, EDGE / max(light_strength, FAINT)),
+        smoothness(
+            even_weights(sky_shape, NEAREST),
+            light_strength,
+            0.0,
+            EDGE / float(np.clip(light_strength, 1 / EXTREME, EXTREME)),
+        ),
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
     )
     return problem, templates

@@ -13,7 +13,7 @@ from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.solvers import Stopping
 from hifred.split import Foretold, Split
 
-# Strengths that are tried lie a factor of 3 apart, and at most so many of them.
+# Strengths that are tried lie a factor of 3 apart, and at most so many of them; those of light may lie closer.
 FACTOR, MOST = 3.0, 7
 # C-stats that differ by less are taken for the same.
 NOISE = 1.0
@@ -31,7 +31,7 @@ ROUNDS = ((80, 3), (160, 2))
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
-# takes a moment: so many of them, and steps each. Then, with all gases, a few about the best.
+# takes a moment: so many steps for each. Then, with all gases, a few about the best.
 LIGHT, LIGHT_STEPS = 0.01, 60
 # With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
 # than `START`: falls within the noise of the rest led to noisy skies.
@@ -294,44 +294,48 @@ def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, fl
     return found
 
 
-def _walk(
-    first: float, attempt: Callable[[float], Foretold], surely: float, parts: int = 1
-) -> tuple[dict[float, Foretold], float]:
-    """What was tried, by value, and the value that steps of 3, or such parts of them, from the first one lead to.
+def _rung(first: float, number: int) -> float:
+    """The value so many parts of steps of 3 above the first one."""
+    return first * FACTOR ** (number / PARTS)
 
-    Each step lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the next
-    smaller one is worse: the curve has one valley.
+
+def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, Foretold], float]:
+    """What was tried, by value, and the value that steps of 3 from the first one lead to."""
+    found, place = _climb(lambda rung: attempt(_rung(first, rung)), surely)
+    return {_rung(first, rung): one for rung, one in found.items()}, _rung(first, place)
+
+
+def _climb(
+    attempt: Callable[[int], Foretold], surely: float, start: int = 0, stride: int = PARTS
+) -> tuple[dict[int, Foretold], int]:
+    """What was tried, by rung, and the rung that strides lead to.
+
+    Each stride lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the
+    next smaller one is worse: the curve has one valley.
     """
-    ladder = _ladder(first, parts)
-    found = {first: attempt(first)}
-    place = MOST
-    for way in (-1, 1):
+    found, place = {start: attempt(start)}, start
+    for way in (-stride, stride):
         while len(found) < MOST:
-            following = found[ladder[place + way]] = attempt(ladder[place + way])
-            if not following.falls_below(found[ladder[place]], surely, NOISE):
+            following = found[place + way] = attempt(place + way)
+            if not following.falls_below(found[place], surely, NOISE):
                 break
             place += way
-        if place != MOST or found[ladder[MOST + way]].deviance <= found[first].deviance < np.inf:
+        if place != start or found[start + way].deviance <= found[start].deviance < np.inf:
             break
-    return found, ladder[place]
+    return found, place
 
 
 def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> float:
     """The largest value that is as good as the best one (`ALIKE`): found in steps of 3, then in `PARTS` of them."""
-    attempt = cache(attempt)
-    _, near = _walk(first, attempt, 0.0)
-    _, value = _walk(near, attempt, 0.0, PARTS)
-    best = attempt(value)
-    for larger in _ladder(value, PARTS)[MOST + 1 :]:
-        if not attempt(larger).is_alike(best, ALIKE, NOISE):
+    at = cache(lambda rung: attempt(_rung(first, rung)))
+    _, place = _climb(at, 0.0)
+    _, place = _climb(at, 0.0, place, 1)
+    best = at(place)
+    for rung in range(place + 1, place + MOST):
+        if not at(rung).is_alike(best, ALIKE, NOISE):
             break
-        value = larger
-    return value
-
-
-def _ladder(first: float, parts: int) -> list[float]:
-    """Values in such parts of steps of 3 as far as walks may go, the first one in the middle, at `MOST`."""
-    return [first * FACTOR ** (step / parts) for step in range(-MOST, MOST + 1)]
+        place, best = rung, min(best, at(rung), key=lambda one: one.deviance)
+    return _rung(first, place)
 
 
 def _deviances(found: Mapping[float, Foretold]) -> dict[float, float]:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import hifred
-from hifred import Dataset, Response
+from hifred import Dataset, Response, factorisation
 from hifred.assembly import assemble
 from hifred.priors import DopplerSheets
-from hifred.solvers import FactorTerm, Stopping, minimise, solution_cube
+from hifred.solvers import FactorEM, FactorTerm, Stopping, minimise, solution_cube
 
 SHAPE = (30, 6, 6)
 EDGES = 6.0 + 0.02 * np.arange(31)
@@ -41,6 +41,26 @@ def test_the_objective_never_rises(data, assert_never_rises, strength):
     solution = minimise(solver, problem, Stopping(60, 0.0, at_noise=False))
     assert_never_rises(solution.history)
     assert solution.history[-1].objective < solution.history[5].objective < solution.history[0].objective
+
+
+def test_a_star_stays_a_point(observe, monkeypatch):
+    shape = (4, 9, 9)
+    sky = np.ones(shape)
+    sky[:, 4, 4] = 300.0
+    offsets = np.hypot(*np.mgrid[-2:3, -2:3])
+    (camera,) = observe(1e4 * sky / sky.sum(), {"camera": {"psf": np.exp(-0.5 * offsets**2)}})
+
+    def peak(edge):
+        monkeypatch.setattr(factorisation, "EDGE", edge)
+        _, problem = assemble([camera], DopplerSheets(0.0, 0.3, templates=1, sheets=1, vmax=0.0))
+        assert float(problem.light_penalty.edge) == pytest.approx(edge / 0.3)
+        image = np.asarray(minimise(FactorEM(), problem, Stopping(200, 0.0, at_noise=False)).state.factors.profiles)[
+            0, 0
+        ]
+        return image[4, 4] / image.sum() * sky.sum() / sky[:, 4, 4].sum()
+
+    assert peak(factorisation.EDGE) > 0.95
+    assert peak(1e9) < 0.8, "without edges it is blurred"
 
 
 def test_predictions_of_the_factors_are_those_of_their_cube(data):

@@ -32,8 +32,8 @@ class DopplerSheets(Prior):
     strength : float, optional
         Weight of the penalties, in log likelihood. Where it is chosen, so is the number of iterations.
     light_strength : float, optional
-        Weight of relative differences of the light of neighbouring pixels, in counts. Steps that would cost
-        more than 10 in log likelihood cost little more than that: points stay sharp.
+        Weight of relative differences of the light of neighbouring pixels, in counts. Of steps that would
+        cost more than 10 in log likelihood only the logarithm counts: points stay sharp.
     templates : int, optional
         Number of gases. None: chosen from the data, by four fits that go on as long as kept-back photons agree.
     sheets : int, optional

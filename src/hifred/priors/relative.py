@@ -25,8 +25,9 @@ class RelativeSmoothness(eqx.Module):
     """`phi(r) = strength sum_pq w_pq d(r_p, r_q) + along sum_j d(r_j, r_j+1)`, `d(a, b) = (a - b)^2 / (a + b)`.
 
     The relative difference penalty (Nuyts et al. 2002, IEEE TNS 49, 56) on neighbours in space, and on neighbouring
-    layers (velocities). With an edge `e`, `e log(1 + d / e)` in place of `d`: the same where values differ little, but
-    steps far above the edge cost hardly more (the potential of Hebert & Leahy 1989, IEEE TMI 8, 194). It is not convex.
+    layers (velocities). With an edge `e`, `e log(1 + d / e)` in place of `d` (the potential of Hebert & Leahy 1989,
+    IEEE TMI 8, 194): the same where values differ little, but of steps far above the edge only the logarithm counts. It
+    is not convex.
 
     Attributes
     ----------
