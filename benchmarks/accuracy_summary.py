@@ -46,11 +46,10 @@ def write(cells: Cells) -> str:
         f"over the least of the three (wanted: {VELOCITY:g}). Flux: error per pixel over the camera's photon noise "
         f"(wanted: 1; up to {FLUX:g} is called met). Where no line moves, the default is held against the best of all "
         f"methods but {ORACLE} instead, and is to be no worse (gain and velocity; 0.2 dB and 5% are allowed for). "
-        f"Loss: NMSE of the default less that of the same prior with settings chosen by the truth, both of one commit "
+        "Loss: NMSE of the default less that of the same prior with settings chosen by the truth, both of one commit "
         f"(wanted: {LOSS:g} dB in the mean). Room: what the gain would be without any noise ({CLEAN}: what is expected "
-        "of the true sky, "
-        "hardly smoothed); what is missing then, blur has taken. Light and spectra: NMSE (dB) of the true spectra with "
-        "the light of the default, and of its spectra with the true light.\n",
+        "of the true sky, hardly smoothed); what is missing then, blur has taken. Light and spectra: NMSE (dB) of the "
+        "true spectra with the light of the default, and of its spectra with the true light.\n",
         f"| {' | '.join(TITLES)} |",
         "|---" * len(TITLES) + "|",
     ]

@@ -150,13 +150,19 @@ def test_of_lights_that_are_alike_the_largest_is_taken():
     assert _smoothest(1.0, bowl(1.0, 50.0)) == 1
     assert _smoothest(1.0, bowl(1.0, 20.0)) == pytest.approx(np.sqrt(3)), "5 are nothing, four times as much is clear"
     assert _smoothest(1.0, bowl(1 / 9, 50.0)) == pytest.approx(1 / 9)
-    assert _smoothest(1.0, bowl(1 / 9, 5.0)) == pytest.approx(1 / 3), "what the way down passed is not tried again"
+    assert _smoothest(1.0, bowl(1 / 9, 5.0)) == pytest.approx(1 / 3)
     assert _smoothest(1.0, bowl(9.0, 50.0)) == pytest.approx(9)
     assert _smoothest(1.0, bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
     tried = []
     assert _smoothest(1.0, lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
+
+
+@pytest.mark.parametrize("middle", [1 / 30, 1 / 9, 1.0, 2.0, 9.0])
+def test_no_light_is_fitted_twice(middle):
+    tried, curve = [], bowl(middle, 5.0)
+    _smoothest(1.0, lambda value: tried.append(value) or curve(value))
     rungs = [round(2 * np.log(value) / np.log(3), 6) for value in tried]
-    assert len(rungs) == len(set(rungs)), "nothing is fitted twice"
+    assert len(rungs) == len(set(rungs))
 
 
 def test_the_best_may_be_met_on_the_way_up():

@@ -83,9 +83,10 @@ def factor_problem(
         templates.velocities,
     )  # fmt: skip
     components = templates.velocities.size * gases
+    edge = EDGE / float(np.clip(light_strength, 1 / EXTREME, EXTREME))
 
-    def smoothness(weights: np.ndarray, space: float, along: float, *edge: float) -> RelativeSmoothness:
-        return RelativeSmoothness(*(jnp.asarray(value, dtype) for value in (weights, space, along, *edge)))
+    def smoothness(*parts: np.ndarray | float) -> RelativeSmoothness:
+        return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts))
 
     problem = FactorProblem(
         tuple(FactorTerm.of(dataset, components) for dataset in datasets),
@@ -95,12 +96,7 @@ def factor_problem(
         _counts_per_photon(terms, start),
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
-        smoothness(
-            even_weights(sky_shape, NEAREST),
-            light_strength,
-            0.0,
-            EDGE / float(np.clip(light_strength, 1 / EXTREME, EXTREME)),
-        ),
+        smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, edge),
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
     )
     return problem, templates

@@ -12,10 +12,7 @@ from hifred.solvers.factors import root
 SHAPE = (2, 3, 5, 6)
 
 
-EDGES = (None, 0.1)
-
-
-@pytest.fixture(params=EDGES)
+@pytest.fixture(params=[None, 0.1])
 def penalty(x64, request):
     weights = even_weights(SHAPE[2:]) * np.random.default_rng(0).random((len(OFFSETS), *SHAPE[2:]))
     edge = None if request.param is None else jnp.asarray(request.param)

@@ -8,7 +8,7 @@ import hifred
 from hifred import Dataset, Response, factorisation
 from hifred.assembly import assemble
 from hifred.priors import DopplerSheets
-from hifred.solvers import FactorEM, FactorTerm, Stopping, minimise, solution_cube
+from hifred.solvers import FactorTerm, Stopping, minimise, solution_cube
 
 SHAPE = (30, 6, 6)
 EDGES = 6.0 + 0.02 * np.arange(31)
@@ -52,11 +52,10 @@ def test_a_star_stays_a_point(observe, monkeypatch):
 
     def peak(edge):
         monkeypatch.setattr(factorisation, "EDGE", edge)
-        _, problem = assemble([camera], DopplerSheets(0.0, 0.3, templates=1, sheets=1, vmax=0.0))
+        solver, problem = assemble([camera], DopplerSheets(0.0, 0.3, templates=1, sheets=1, vmax=0.0))
         assert float(problem.light_penalty.edge) == pytest.approx(edge / 0.3)
-        image = np.asarray(minimise(FactorEM(), problem, Stopping(200, 0.0, at_noise=False)).state.factors.profiles)[
-            0, 0
-        ]
+        state = minimise(solver, problem, Stopping(200, 0.0, at_noise=False)).state
+        image = np.asarray(state.factors.profiles)[0, 0]
         return image[4, 4] / image.sum() * sky.sum() / sky[:, 4, 4].sum()
 
     assert peak(factorisation.EDGE) > 0.95
