@@ -1,6 +1,6 @@
-"""Derive the plasma table that ships with the package from a full APEC table and a TBabs cross-section.
+"""Derive the tables of plasma and absorption that ship with the package from full APEC and TBabs ones.
 
-    python scripts/derive_plasma_table.py APEC.npz XSECT.fits [OUTPUT.npz]
+    python scripts/derive_plasma_table.py APEC.npz XSECT.fits [FOLDER]
 
 APEC.npz is AtomDB/APEC 3.0.9 (https://www.atomdb.org) in collisional equilibrium with the abundances of
 Anders & Grevesse (1989, GeCoA 53, 197) folded in: a list of lines and a continuum per element, on a grid of
@@ -29,10 +29,8 @@ GROUPS = np.array([1, 6, 7, 8, 10, 12, 14, 16, 18, 20, 26, 28])
 # keV: 5 eV where APEC has crowds of faint lines (Fe L and below, Fe K), 20 eV elsewhere.
 CONTINUUM_EDGES = np.concatenate([0.28 + 0.005 * np.arange(244), 1.5 + 0.02 * np.arange(240)])
 CONTINUUM_EDGES = np.concatenate([CONTINUUM_EDGES, 6.3 + 0.005 * np.arange(160), 7.1 + 0.02 * np.arange(166)])
-SOURCE = (
-    "AtomDB/APEC 3.0.9, collisional equilibrium, abundances of Anders & Grevesse 1989; "
-    "absorption cross-section TBabs with the abundances of Wilms et al. 2000"
-)
+SOURCE = "AtomDB/APEC 3.0.9, collisional equilibrium, abundances of Anders & Grevesse 1989"
+ABSORPTION_SOURCE = "TBabs with the abundances of Wilms, Allen & McCray 2000, ApJ 542, 914"
 
 
 def group_index(atomic_number):
@@ -75,8 +73,8 @@ def shorten(values, bits):
     return np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent).astype(np.float32)
 
 
-def derive(apec, cross_section):
-    """Return the arrays of the shipped table; see `hifred.simulate.plasma.Plasma` for their meaning."""
+def derive(apec):
+    """Return the arrays of the shipped plasma table; see `hifred.simulate.plasma.Plasma` for their meaning."""
     all_kT = apec["kT_kev"].astype(np.float64)
     nodes = np.flatnonzero((all_kT >= KT_RANGE[0]) & (all_kT <= KT_RANGE[1]))
     in_range = (apec["line_energy_kev"] > LINE_RANGE[0]) & (apec["line_energy_kev"] < LINE_RANGE[1])
@@ -97,7 +95,6 @@ def derive(apec, cross_section):
         lines.append((energy[order], number[order], flux[order]))
         start.append(start[-1] + len(order))
     energy, number, flux = (np.concatenate(part) for part in zip(*lines, strict=True))
-    wanted = (cross_section["ENERGY"] > 0.25) & (cross_section["ENERGY"] < 11)
     return {
         "temperatures": all_kT[nodes],
         "group_number": GROUPS.astype(np.uint8),
@@ -107,23 +104,35 @@ def derive(apec, cross_section):
         "line_emissivity": shorten(flux, 14),
         "continuum_edges": CONTINUUM_EDGES,
         "continuum_emissivity": shorten(continuum, 13),
-        "absorption_energy": cross_section["ENERGY"][wanted].astype(np.float32),
-        "absorption_cross_section": cross_section["SIGMA"][wanted].astype(np.float32),
         "source": np.array(SOURCE),
     }
 
 
+def absorption(cross_section):
+    """Return the arrays of the shipped cross-section; see `hifred.absorption`."""
+    wanted = (cross_section["ENERGY"] > 0.25) & (cross_section["ENERGY"] < 11)
+    return {
+        "energy": cross_section["ENERGY"][wanted].astype(np.float32),
+        "cross_section": cross_section["SIGMA"][wanted].astype(np.float32),
+        "source": np.array(ABSORPTION_SOURCE),
+    }
+
+
 def main(arguments):
-    """Read the two inputs, write the table, print its size."""
+    """Read the two inputs, write the tables, print their sizes."""
     if len(arguments) not in (2, 3):
         sys.exit(__doc__)
-    default = Path(__file__).parents[1] / "src/hifred/simulate/data/plasma.npz"
-    output = Path(arguments[2]) if len(arguments) == 3 else default
+    folder = Path(arguments[2]) if len(arguments) == 3 else Path(__file__).parents[1] / "src/hifred"
     with np.load(arguments[0]) as apec, fits.open(arguments[1]) as cross_section:
-        table = derive({name: apec[name] for name in apec}, cross_section[1].data)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(output, **table)
-    print(f"{output}: {len(table['line_energy'])} lines, {output.stat().st_size / 1e6:.2f} MB")
+        tables = {
+            "simulate/data/plasma.npz": derive({name: apec[name] for name in apec}),
+            "absorption.npz": absorption(cross_section[1].data),
+        }
+    for name, table in tables.items():
+        output = folder / name
+        output.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(output, **table)
+        print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ def parts():
     return Parts(
         np.geomspace(6, 7, 30), rng.random((30, 4)).astype(np.float32), np.array([-1000.0, 0.0, 1000.0]),
         rng.random((2, 3, 5, 6)).astype(np.float32), (mixture / mixture.sum(1, keepdims=True)).astype(np.float32),
+        0.17,
     )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def test_a_file_keeps_them(parts, tmp_path):
     again = FusedCube.read(tmp_path / "cube.fits").parts
     for name in ("energies", "templates", "velocities", "profiles", "mixture"):
         np.testing.assert_array_equal(getattr(again, name), getattr(parts, name))
+    assert again.column_density == 0.17
     FusedCube(cube.values, "converged", "Done.", history).write(tmp_path / "plain.fits")
     assert FusedCube.read(tmp_path / "plain.fits").parts is None
 

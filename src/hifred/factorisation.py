@@ -15,7 +15,7 @@ from hifred.data.dataset import Dataset
 from hifred.grid import CubeGrid
 from hifred.parts import Parts
 from hifred.poisson import PoissonTerm
-from hifred.priors.doppler_sheets import DopplerSheets, start_factors
+from hifred.priors.doppler_sheets import MOST_COLUMN, DopplerSheets, start_factors
 from hifred.priors.doppler_shift import TemplateGrid, template_grid
 from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
@@ -30,6 +30,8 @@ NEAREST = 1.5
 EDGE = 10.0
 # Light strengths as extreme as this have edges as those at the limit, which single precision can hold.
 EXTREME = 1e30
+# A column of an absorber that is sought starts here, 1e22 cm-2; transmissions of a band differ by `exp(60)` at most.
+COLUMN, OPAQUE = 0.1, 60.0
 # Steps of the fit of a single spectrum, and the least light of a pixel over the mean.
 ONE_SPECTRUM, LEAST = 60, 1e-6
 
@@ -85,6 +87,12 @@ def factor_problem(
     components = templates.velocities.size * gases
     edge = EDGE / float(np.clip(light_strength, 1 / EXTREME, EXTREME))
 
+    seeks = prior.column_density is None and templates.velocities.size > 1
+    most = float(np.clip(OPAQUE / max(float(np.ptp(templates.shift.rest_opacity)), 1e-9), 0, MOST_COLUMN))
+    column = min(COLUMN, most) if seeks else prior.column_density or 0.0
+    if column > most:
+        raise ValueError(f"column_density: expected at most {most:.3g} (1e22 cm-2) in this band, found {column:g}")
+
     def smoothness(*parts: np.ndarray | float) -> RelativeSmoothness:
         return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts))
 
@@ -97,7 +105,9 @@ def factor_problem(
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
         smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, edge),
-        Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
+        jnp.asarray(most, dtype),
+        Factors(*(jnp.asarray(factor, dtype) for factor in (*factors, column))),
+        seeks,
     )
     return problem, templates
 
@@ -130,5 +140,5 @@ def parts_of(factors: Factors, templates: TemplateGrid) -> Parts:
     used = templates.used
     return Parts(
         templates.energies[used], np.array(factors.templates)[used], templates.velocities, np.array(factors.profiles),
-        np.array(factors.mixture),
+        np.array(factors.mixture), float(factors.column) if templates.velocities.size > 1 else 0.0,
     )  # fmt: skip

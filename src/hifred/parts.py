@@ -8,6 +8,8 @@ from astropy.io import fits
 from hifred.fitsio import FileError, FitsFile
 
 NAMES = ("TEMPLATES", "VELOCITIES", "PROFILES", "MIXTURE")
+# Keyword of the absorber's column, after the parameter of the absorption models of XSPEC.
+COLUMN = "NH"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +24,15 @@ class Parts:
     energies : array of shape (n,)
         Rest energies of the templates, keV, evenly spaced in their logarithm; those of the cube where nothing moves.
     templates : array of shape (n, K)
-        Spectra of the gases at rest, per node of `energies`.
+        Spectra of the gases at rest, per node of `energies`, behind the absorber.
     velocities : array of shape (J,)
         km/s, positive away from the observer.
     profiles : array of shape (S, J, y, x)
         `f`: light of each sheet at each velocity, photons / cm2 / s per sky pixel (counts, of responses without area).
     mixture : array of shape (S, K, y, x)
         `m`: part of each gas in that light; sums to 1 over gases.
+    column_density : float
+        Hydrogen column N_H of the absorber in front of all, 1e22 cm-2; 0 where nothing moves.
     """
 
     energies: np.ndarray
@@ -36,6 +40,7 @@ class Parts:
     velocities: np.ndarray
     profiles: np.ndarray
     mixture: np.ndarray
+    column_density: float = 0.0
 
     def __post_init__(self):
         n, k = self.templates.shape
@@ -82,6 +87,7 @@ class Parts:
             ],
             name=NAMES[0],
         )
+        templates.header[COLUMN] = (self.column_density, "[1e22 cm-2] hydrogen column in front")
         velocities = fits.BinTableHDU.from_columns(
             [fits.Column("VELOCITY", "D", unit="km/s", array=self.velocities)], name=NAMES[1]
         )
@@ -108,6 +114,7 @@ class Parts:
                 np.asarray(file.column(NAMES[1], "VELOCITY"), dtype=float),
                 np.asarray(file.data(NAMES[2]), dtype=np.float32),
                 np.asarray(file.data(NAMES[3]), dtype=np.float32),
+                float(file.header(NAMES[0]).get(COLUMN, 0.0)),
             )
         except FileError:
             raise

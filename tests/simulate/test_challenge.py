@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hifred.absorption import transmission
 from hifred.simulate import (
     Camera,
     Plan,
-    Plasma,
     PointSource,
     Visit,
     plan_scene,
@@ -103,7 +103,7 @@ def test_clouds_vary(plans):
     low, middle, high = np.quantile(column, [0.05, 0.5, 0.95])
     assert high > 3 * low
     assert middle == pytest.approx(0.25, rel=0.2)
-    before, after = Plasma.load().transmission([0.541, 0.549], high)
+    before, after = transmission([0.541, 0.549], high)
     assert after < 0.7 * before
 
 
@@ -169,7 +169,7 @@ def test_a_point_source_has_its_share_and_no_lines(tiny, like_tiny):
     values = like_tiny(points=lambda _: (PointSource((4, 7), 0.25, 1.5),)).truth.values
     extra = values - tiny.truth.values
     assert values[:, 4, 7].sum() - tiny.truth.values[:, 4, 7].sum() == pytest.approx(0.25 * values.sum())
-    passed = Plasma.load().transmission(tiny.grid.energies, 0.2)
+    passed = transmission(tiny.grid.energies, 0.2)
     spectrum = extra[:, 4, 7] / passed * tiny.grid.energies**1.5
     assert spectrum == pytest.approx(spectrum[0])
     extra[:, 4, 7] = 0

@@ -142,14 +142,6 @@ def test_between_two_temperatures_the_emissivity_is_linear_in_log_temperature(pl
     assert middle == pytest.approx((plasma.spectrum(edges, low) + plasma.spectrum(edges, high)) / 2)
 
 
-def test_absorption(plasma):
-    energy = np.array([0.4, 1.0, 5.0])
-    once, twice = (plasma.transmission(energy, n) for n in (0.3, 0.6))
-    assert twice == pytest.approx(once**2)
-    assert np.all(np.diff(once) > 0)
-    assert plasma.transmission(energy, 0.0) == pytest.approx([1, 1, 1])
-
-
 @given(st.floats(-2e5, 2e5))
 def test_doppler_formulas_are_inverse(velocity):
     assert velocity_from_energy(6.7 * energy_factor(velocity), 6.7) == pytest.approx(velocity, abs=1e-6, rel=1e-9)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,9 @@ import pytest
 
 import hifred
 from hifred import Dataset, Response, factorisation
+from hifred.absorption import transmission
 from hifred.assembly import assemble
+from hifred.doppler import energy_factor
 from hifred.priors import DopplerSheets
 from hifred.solvers import FactorTerm, Stopping, minimise, solution_cube
 
@@ -157,6 +161,7 @@ OPTIONS = {
     "negative vmax": ({"vmax": -1.0}, "vmax: expected a speed"),
     "negative light": ({"light_strength": -1.0}, "light_strength: expected a finite number"),
     "step of zero": ({"velocity_step": 0.0}, "velocity_step: expected a positive speed"),
+    "opaque": ({"column_density": 101.0}, "column_density: expected 0 to 100"),
     "words": ({"vmax": "fast"}, "vmax: expected a number"),
     "strength": ({"strength": -1.0}, "strength: expected a finite number of at least 0"),
 }
@@ -196,3 +201,51 @@ def test_slopes_are_the_gradient_of_the_penalty(data, x64):
     )
     expected = np.asarray(own) + np.asarray(eqx.filter_jit(jax.grad(light))(mixture))
     np.testing.assert_allclose(np.asarray(total), expected, rtol=2e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def behind_absorber(observe, column):
+    """Gas that recedes at one side and comes at the other, with a line and a continuum, behind an absorber."""
+    edges, shape = 0.5 + 0.001 * np.arange(121), (5, 6)
+    energies = 0.5 * (edges[1:] + edges[:-1])
+    velocity = np.linspace(-4000, 4000, shape[1])
+    line = 0.574 * energy_factor(velocity)
+    spectra = 1 + 8 * np.exp(-0.5 * ((energies[:, None] - line) / 0.001) ** 2)
+    sky = (spectra * transmission(energies, column)[:, None])[:, None, :] * np.ones((1, *shape[:1], 1))
+    grid = hifred.CubeGrid(edges, shape, 5.0, (10.0, 20.0))
+    narrow = np.exp(-0.5 * (np.arange(-8, 9) / 3.0) ** 2)
+    made = observe(2e6 * sky / sky.sum(), {"camera": {"lsf": narrow / narrow.sum()}})
+    return [Dataset(one.counts, one.response, one.background, one.mask, one.name, grid) for one in made]
+
+
+MOVING = DopplerSheets(1.0, 0.01, templates=2, sheets=1, vmax=5000.0)
+
+
+# A deep column is approached slowly.
+@pytest.mark.parametrize(("column", "within"), [(0.0, 0.03), (0.2, 0.05), (0.6, 0.2)])
+def test_the_column_of_an_absorber_is_found(observe, assert_never_rises, column, within):
+    solver, problem = assemble(behind_absorber(observe, column), MOVING)
+    solution = minimise(solver, problem, Stopping(150, 0.0, at_noise=False))
+    assert_never_rises(solution.history)
+    assert float(solution.state.factors.column) == pytest.approx(column, abs=within)
+
+
+def test_a_column_that_is_given_stays(observe):
+    datasets = behind_absorber(observe, 0.6)
+    fits = {}
+    for column in (0.0, 0.6):
+        solver, problem = assemble(datasets, replace(MOVING, column_density=column))
+        fits[column] = minimise(solver, problem, Stopping(60, 0.0, at_noise=False))
+        assert float(fits[column].state.factors.column) == pytest.approx(column, abs=1e-6)
+    assert fits[0.6].history[-1].data_term < fits[0.0].history[-1].data_term - 100
+
+
+def test_gas_at_rest_tells_no_column(data):
+    _, problem = assemble(data, DopplerSheets(1.0, 0.01, templates=2, vmax=0.0))
+    assert not problem.seeks_column
+    assert float(problem.start.column) == 0
+
+
+def test_a_column_as_large_as_that_is_refused(observe):
+    prior = DopplerSheets(1.0, 0.01, vmax=5000.0, column_density=50.0)
+    with pytest.raises(ValueError, match=r"column_density: expected at most .* in this band, found 50"):
+        assemble(behind_absorber(observe, 0.0), prior)

@@ -10,6 +10,8 @@ from hifred.priors.prior import Prior, require_whole
 STEPS = 10
 # Gases and layers by default; answers change little with either.
 TEMPLATES, SHEETS = 5, 3
+# Columns are below this, 1e22 cm-2: beyond, gas is opaque to X-rays.
+MOST_COLUMN = 100.0
 
 
 def _optional(name: str):
@@ -23,7 +25,8 @@ class DopplerSheets(Prior):
     `z(E, p) = sum_jk V_jk(E) a_jk(p)`, `a_jk(p) = sum_s f_s(j, p) m_s(k, p)`: `V_jk` is template `k`, smoothed and
     shifted to velocity `j`; each sheet `s` has in each pixel a profile of velocities `f` and a mixture of gases `m`.
     All are learned from the data. Relative differences of `f` and `m` between neighbouring pixels (and velocities) are
-    penalised, with `strength`, twice and three times it, where the camera's spectra of the two pixels are alike.
+    penalised, with `strength`, twice and three times it, where the camera's spectra of the two pixels are alike. What
+    absorbs in front does not move with the gas: edges of `exp(-N_H sigma(E))` (`hifred.absorption`) stay.
 
     A setting that is None is chosen from the data, by count thinning, when `hifred.fuse` is called (`hifred.tuning`).
 
@@ -44,6 +47,9 @@ class DopplerSheets(Prior):
         Distance of the velocities, km/s; by default a tenth of `vmax`.
     smoothing : float, optional
         Standard deviation of the lines of a template, km/s; by default half the step in velocity.
+    column_density : float, optional
+        Hydrogen column of the absorber, 1e22 cm-2, one for the whole sky; None: found with all else in the fit. Only
+        its edges tell, where gas moves: spectra at rest are as they are seen, behind it.
     """
 
     strength: float | None = _optional("strength")
@@ -53,6 +59,7 @@ class DopplerSheets(Prior):
     vmax: float | None = _optional("vmax")
     velocity_step: float | None = _optional("velocity_step")
     smoothing: float | None = _optional("smoothing")
+    column_density: float | None = _optional("column_density")
 
     def __check_init__(self):
         for name in ("templates", "sheets"):
@@ -66,6 +73,9 @@ class DopplerSheets(Prior):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e5:
                 raise ValueError(f"{name}: expected a positive speed below 100000 km/s, found {value}")
+        column = self.column_density
+        if column is not None and not 0 <= column <= MOST_COLUMN:
+            raise ValueError(f"column_density: expected 0 to {MOST_COLUMN:g} (1e22 cm-2), found {column:g}")
         if self.speed > 0 and self.velocity_step is not None and self.velocity_step > self.speed:
             raise ValueError(f"velocity_step: expected at most vmax, {self.speed:g} km/s, found {self.velocity_step:g}")
 

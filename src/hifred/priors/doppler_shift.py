@@ -1,4 +1,7 @@
-"""Spectra of gas at many velocities: templates on a grid of log energy, where a Doppler shift is a translation."""
+"""Spectra of gas at many velocities: templates on a grid of log energy, where a Doppler shift is a translation.
+
+An absorber in front does not move with the gas: its edges stay where they are.
+"""
 
 import equinox as eqx
 import jax
@@ -6,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from hifred.absorption import cross_section
 from hifred.doppler import SPEED_OF_LIGHT
 
 # The smoothing kernel ends at this many standard deviations.
@@ -17,11 +21,12 @@ ROOM, ROOM_SMOOTHING = 5400.0, 270.0
 
 
 class DopplerShift(eqx.Module):
-    """From templates `T[n, k]` to spectra `V[e, j, k]`: template `k`, smoothed, at velocity `j`.
+    """From templates `T[n, k]` to spectra `V[e, j, k]`: template `k`, smoothed, at velocity `j`, behind an absorber.
 
-    `V[e, j, k] = w_e sum_n o_en ((1 - t_j) U[n + i_j, k] + t_j U[n + i_j + 1, k])`, `U = G T`: a Gaussian `G`, linear
-    interpolation to the shift `i_j + t_j`, the mean over the energy bin (node `n` is a cell that fills the part `o_en`
-    of bin `e`, in log energy) and its width `w_e`.
+    `V[e, j, k] = exp(-N s_e) w_e sum_n o_en ((1 - t_j) U[n + i_j, k] + t_j U[n + i_j + 1, k])`, `U = G (exp(N s) T)`: a
+    Gaussian `G`, linear interpolation to the shift `i_j + t_j`, the mean over the energy bin (node `n` is a cell that
+    fills the part `o_en` of bin `e`, in log energy) and its width `w_e`. Templates are as they are seen at rest, behind
+    the absorber of column `N` and cross-section `s`: it is taken away before they move, and put in front after.
 
     Attributes
     ----------
@@ -35,6 +40,8 @@ class DopplerShift(eqx.Module):
         The Gaussian.
     first, part : arrays of shape (J,)
         `i` and `t` of each velocity; `i` increases.
+    opacity, rest_opacity : arrays of shape (energy,) and (node,)
+        Cross-section of the absorber, 1e-22 cm2 per hydrogen atom, less its mean over the bins; 0 where nothing moves.
     nodes, reach : int
         Number of nodes of a template, and of those that a velocity sees.
     """
@@ -46,12 +53,17 @@ class DopplerShift(eqx.Module):
     kernel: Float[Array, " taps"]
     first: Int[Array, " velocity"]
     part: Float[Array, " velocity"]
+    opacity: Float[Array, " energy"]
+    rest_opacity: Float[Array, " node"]
     nodes: int = eqx.field(static=True)
     reach: int = eqx.field(static=True)
 
-    def spectra(self, templates: Float[Array, "node template"]) -> Float[Array, "energy velocity template"]:
-        """The spectra `V`; their transpose is the one JAX derives."""
+    def spectra(
+        self, templates: Float[Array, "node template"], column: Float[Array, ""] | float = 0.0
+    ) -> Float[Array, "energy velocity template"]:
+        """The spectra `V` behind a column, 1e22 cm-2; their transpose is the one JAX derives."""
         half = self.kernel.shape[0] // 2
+        templates = templates * jnp.exp(column * self.rest_opacity)[:, None]
         padded = jnp.pad(templates, ((half, half), (0, 0)), mode="edge")
         smooth = jax.lax.conv_general_dilated(
             padded.T[:, None], self.kernel[None, None], (1,), "VALID", precision=jax.lax.Precision.HIGHEST
@@ -62,13 +74,14 @@ class DopplerShift(eqx.Module):
             return (1 - part) * seen[:-1] + part * seen[1:]
 
         shifted = jax.vmap(moved, out_axes=1)(self.first, self.part)
-        return jax.ops.segment_sum(
+        spectra = jax.ops.segment_sum(
             self.overlap[:, None, None] * shifted[self.cells], self.bins, self.width.size, indices_are_sorted=True
         )
+        return spectra * jnp.exp(-column * self.opacity)[:, None, None]
 
     @eqx.filter_jit
     def totals(self) -> Float[Array, " node"]:
-        """What one photon at each node adds to the sum of its spectra, in the mean over velocities."""
+        """What one photon at each node adds to the sum of its spectra in the mean over velocities, without absorber."""
         nodes = jnp.zeros((self.nodes, 1), self.overlap.dtype)
         spectra, transpose = jax.vjp(self.spectra, nodes)
         return transpose(jnp.full_like(spectra, 1 / spectra.shape[1]))[0][:, 0]
@@ -133,14 +146,18 @@ def template_grid(
     kernel = np.exp(-0.5 * (taps / smoothing) ** 2) if half else np.ones(1)
     bins, reached, overlap = _pairs(edges, cells)
     relative = widths / widths.mean()
-    shift = DopplerShift(
-        jnp.asarray(bins, jnp.int32), jnp.asarray(reached, jnp.int32), jnp.asarray(relative[bins] * overlap, dtype),
-        jnp.asarray(relative, dtype), jnp.asarray(kernel / kernel.sum(), dtype), jnp.asarray(first, jnp.int32),
-        jnp.asarray(starts - first, dtype), nodes, reach,
-    )  # fmt: skip
     below, above = -spacing * np.arange(margin, 0, -1), cells[-1] + spacing * np.arange(1, margin + 2)
     sides = np.concatenate([below, cells, above])
     rest = energy_edges[0] * np.exp(0.5 * (sides[1:] + sides[:-1]))
+    opacity, rest_opacity = np.zeros(widths.size), np.zeros(rest.size)
+    if count > 0:
+        opacity, rest_opacity = (cross_section(e) for e in (0.5 * (energy_edges[1:] + energy_edges[:-1]), rest))
+    shift = DopplerShift(
+        jnp.asarray(bins, jnp.int32), jnp.asarray(reached, jnp.int32), jnp.asarray(relative[bins] * overlap, dtype),
+        jnp.asarray(relative, dtype), jnp.asarray(kernel / kernel.sum(), dtype), jnp.asarray(first, jnp.int32),
+        jnp.asarray(starts - first, dtype), jnp.asarray(opacity - opacity.mean(), dtype),
+        jnp.asarray(rest_opacity - opacity.mean(), dtype), nodes, reach,
+    )  # fmt: skip
     smeared = int(np.ceil(REACH * smoothing / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
     last = int(first[-1]) + reach + int(starts[-1] > first[-1])
     return TemplateGrid(

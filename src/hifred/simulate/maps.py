@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hifred.absorption import transmission
 from hifred.simulate.plasma import ELEMENTS, Plasma
 from hifred.simulate.projection import require_column, sky_shape
 
@@ -75,7 +76,7 @@ def weighted_maps(gases, energy_edges, cells_per_pixel, plasma=None, column_dens
 def _band_emissivity(plasma, edges, column):
     """Photon cm3 / s in the band behind each absorber, (temperature, element, absorber)."""
     coarse = np.linspace(edges[0], edges[-1], 201)
-    passed = plasma.transmission((coarse[1:] + coarse[:-1]) / 2, column)
+    passed = transmission((coarse[1:] + coarse[:-1]) / 2, column)
     passed = passed.reshape(len(passed), -1) if column.ndim else passed
     band = np.stack([plasma.element_spectra(coarse, row) @ passed for row in range(len(plasma.temperatures))])
     return band.reshape(*band.shape[:2], -1)

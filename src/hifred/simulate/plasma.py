@@ -58,8 +58,7 @@ WINDOW = 6.5
 class Plasma:
     """Lines and continuum of a plasma in collisional equilibrium, on a grid of temperatures.
 
-    Derived from AtomDB/APEC 3.0.9 with the abundances of Anders & Grevesse (1989, GeCoA 53, 197), and the
-    absorption cross-section of TBabs (Wilms, Allen & McCray 2000, ApJ 542, 914), by
+    Derived from AtomDB/APEC 3.0.9 with the abundances of Anders & Grevesse (1989, GeCoA 53, 197) by
     `scripts/derive_plasma_table.py`: 0.2 to 10.8 keV in temperature, 0.28 to 10.4 keV in photon energy.
     `Plasma.load()` reads it.
 
@@ -85,8 +84,6 @@ class Plasma:
         Energy edges of the continuum in keV.
     continuum_emissivity : (T, 12, B) array
         Photon cm3 / s / bin at solar abundance, with the faintest lines.
-    absorption_energy, absorption_cross_section : (A,) arrays
-        keV, and 1e-22 cm2 per hydrogen atom.
     """
 
     temperatures: np.ndarray
@@ -97,8 +94,6 @@ class Plasma:
     line_group: np.ndarray
     continuum_edges: np.ndarray
     continuum_emissivity: np.ndarray
-    absorption_energy: np.ndarray
-    absorption_cross_section: np.ndarray
 
     @classmethod
     def load(cls):
@@ -198,24 +193,6 @@ class Plasma:
             if share > 0:
                 total += share * (weights @ self.element_spectra(energy_edges, row, velocity_km_s, broadening_km_s))
         return total
-
-    def transmission(self, energy, column_density):
-        """Fraction of photons that passes the interstellar medium, `exp(-N_H sigma(E))`.
-
-        Parameters
-        ----------
-        energy : array_like
-            keV.
-        column_density : array_like
-            Hydrogen column N_H in 1e22 cm-2.
-
-        Returns
-        -------
-        array
-            Between 0 and 1, shape of `energy` followed by that of `column_density`.
-        """
-        sigma = np.exp(np.interp(np.log(energy), np.log(self.absorption_energy), np.log(self.absorption_cross_section)))
-        return np.exp(-np.multiply.outer(sigma, column_density))
 
     def _check_edges(self, edges):
         low, high = self.continuum_edges[0], self.continuum_edges[-1]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hifred.simulate.plasma import Plasma
+from hifred.absorption import transmission
 from hifred.simulate.projection import require_column
 
 
@@ -27,7 +27,7 @@ class PointSource:
     index: float = 2.0
 
 
-def add_points(values, energy_edges, points, column_density: float | np.ndarray = 0.0, plasma=None):
+def add_points(values, energy_edges, points, column_density: float | np.ndarray = 0.0):
     """Add point sources to a sky.
 
     Parameters
@@ -39,8 +39,6 @@ def add_points(values, energy_edges, points, column_density: float | np.ndarray 
     points : sequence of PointSource
     column_density : float or (y, x) array
         Hydrogen column in front, 1e22 cm-2.
-    plasma : Plasma, optional
-        For the absorber; `Plasma.load()` by default.
 
     Returns
     -------
@@ -57,7 +55,6 @@ def add_points(values, energy_edges, points, column_density: float | np.ndarray 
     shares = [point.share for point in points]
     if min(shares) < 0 or sum(shares) >= 1:
         raise ValueError(f"share: expected numbers of at least 0 that add up to less than 1, found {shares}")
-    plasma = Plasma.load() if plasma is None else plasma
     column = np.broadcast_to(require_column(column_density, shape), shape)
     total, values = values.sum() / (1 - sum(shares)), values.copy()
     edges = np.asarray(energy_edges, dtype=np.float64)
@@ -65,6 +62,6 @@ def add_points(values, energy_edges, points, column_density: float | np.ndarray 
     for point in points:
         if not all(0 <= place < size for place, size in zip(point.pixel, shape, strict=True)):
             raise ValueError(f"pixel: expected one of {shape[0]} x {shape[1]} pixels, found {point.pixel}")
-        spectrum = centres**-point.index * np.diff(edges) * plasma.transmission(centres, column[point.pixel])
+        spectrum = centres**-point.index * np.diff(edges) * transmission(centres, column[point.pixel])
         values[:, *point.pixel] += total * point.share * spectrum / spectrum.sum()
     return values

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hifred.absorption import transmission
 from hifred.doppler import SPEED_OF_LIGHT
 from hifred.simulate.plasma import ELEMENTS, Plasma
 
@@ -114,7 +115,7 @@ def project(
         cube[:, pixels] += np.tensordot(templates, measure, axes=2)
     centres = (edges[1:] + edges[:-1]) / 2
     # The cubic has negative weights: far in the wings of a line they can leave less than nothing.
-    cube = np.maximum(cube, 0.0) * plasma.transmission(centres, column).reshape(len(centres), -1)
+    cube = np.maximum(cube, 0.0) * transmission(centres, column).reshape(len(centres), -1)
     return cube.reshape(-1, *shape)
 
 

@@ -5,7 +5,8 @@ from hifred.solvers.course import Course, Record
 from hifred.solvers.denoised import DenoisedEM, DenoisedProblem, DenoisedState, FixedPoint
 from hifred.solvers.driver import Solution, Status, Stopping, minimise, solution_cube
 from hifred.solvers.em import EM, CubeProblem
-from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
+from hifred.solvers.factor_term import FactorTerm
+from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
 from hifred.solvers.newton import Newton, SubspaceProblem
 from hifred.solvers.primal_dual import PenalizedProblem, PrimalDual
 from hifred.solvers.solver import Problem, Progress, Solver, State

@@ -1,21 +1,19 @@
 """Factorised cubes: spectra of a few gases at many velocities, times maps; the cube is never formed during the fit."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from hifred.data.dataset import Dataset
-from hifred.poisson import PoissonTerm, ratio
+from hifred.poisson import PoissonTerm
 from hifred.priors.doppler_shift import DopplerShift
 from hifred.priors.relative import RelativeSmoothness
-from hifred.response.energy import energy_operator
-from hifred.response.operator import Counts, Cube, LinearOperator
+from hifred.response.operator import Counts, Cube
+from hifred.solvers.factor_term import TINY, FactorTerm, Maps, Spectra
 from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
 
 # Bounds of the factor by which extrapolation may change a number, and of its exponent.
@@ -23,120 +21,12 @@ FACTOR = (0.2, 5.0)
 MOMENTUM = 0.95
 # Part of a plain step, in logarithms, that is taken where the whole one is too long.
 SHORT = 0.3
-TINY = 1e-30
 # Factors are kept above this fraction of their mean: what is zero would stay zero.
 LEAST = 1e-9
+# A column that is sought is divided or multiplied by this at most in a step, and stays above the least, 1e22 cm-2.
+LEAP, LEAST_COLUMN = 3.0, 1e-4
 # The curvature of the penalty on light holds where light changes little: a bound for steps that change it by half.
 SAFE = 2.0
-
-Spectra = Float[Array, "energy component"]
-Maps = Float[Array, "component y x"]
-
-
-class FactorTerm(eqx.Module):
-    """One data set for cubes `z = sum_r V_r a_r`: `mu = sum_t (S_t V) (M_t a) + b`.
-
-    Images may be blurred before or after spectra are folded, `(S_t V) (M_t a) = M_t ((S_t V) a)`: components or
-    channels, as few as there are.
-
-    Attributes
-    ----------
-    data : PoissonTerm
-        Counts, background and mask.
-    folds, blurs : tuples of LinearOperator
-        `S_t` on spectra, as cubes of shape (energy, 1, component), and `M_t` on as many images as are blurred.
-    channels, energies : arrays of shape (channel,) and tuple of arrays of shape (energy,)
-        Channels that are used, and `S_t'` of them: how much each energy counts.
-    sky : tuple of arrays of shape (y, x)
-        `M_t'` of the detector pixels that are used.
-    fold_first : bool
-        Whether channels are blurred, not components.
-    whole : bool
-        Whether whole channels and whole pixels are used; otherwise ones are projected back like ratios.
-    """
-
-    data: PoissonTerm
-    folds: tuple[LinearOperator, ...]
-    blurs: tuple[LinearOperator, ...]
-    channels: Float[Array, " channel"]
-    energies: tuple[Float[Array, " energy"], ...]
-    sky: tuple[Float[Array, "y x"], ...]
-    fold_first: bool = eqx.field(static=True)
-    whole: bool = eqx.field(static=True)
-
-    @classmethod
-    def of(cls, dataset: Dataset, components: int) -> "FactorTerm":
-        """The term of a data set."""
-        dtype = dataset.response.dtype
-        channels, pixels = np.any(dataset.mask, axis=(1, 2)), np.any(dataset.mask, axis=0)
-        whole = np.array_equal(dataset.mask, channels[:, None, None] & pixels)
-        products = dataset.response.recipe.products(dtype)
-        used = jnp.asarray(pixels[None], dtype)
-        one = [part.sky(1) for part in products]
-        detector, sky = pixels.size, int(np.prod(dataset.response.in_shape[1:]))
-        fold_first = channels.size < components and detector == sky
-        return cls(
-            dataset.term(),
-            tuple(energy_operator(part.spectral, (1, components), dtype) for part in products),
-            tuple(part.sky(channels.size if fold_first else components) for part in products),
-            jnp.asarray(channels, dtype),
-            tuple(jnp.asarray(part.spectral.T @ channels.astype(float), dtype) for part in products),
-            tuple(jnp.maximum(blur.rmv(used)[0], 0) for blur in one),
-            fold_first,
-            whole,
-        )
-
-    def fold(self, spectra: Spectra) -> tuple[Array, ...]:
-        """Folded spectra `S_t V`, (channel, component) each."""
-        return tuple(fold.mv(spectra[:, None, :])[:, 0] for fold in self.folds)
-
-    def predict(self, folded: Sequence[Array], maps: Maps) -> Counts:
-        """Expected counts."""
-        if self.fold_first:
-            parts = [b.mv(jnp.einsum("cr,ryx->cyx", a, maps)) for a, b in zip(folded, self.blurs, strict=True)]
-        else:
-            parts = [jnp.einsum("cr,ryx->cyx", a, b.mv(maps)) for a, b in zip(folded, self.blurs, strict=True)]
-        return jnp.maximum(self.data.floored(reduce(add, parts)), TINY) + self.data.background
-
-    def ratio(self, model: Counts) -> Counts:
-        """`n / mu` in the bins that are used."""
-        return jnp.where(self.data.mask, ratio(model, self.data.counts), 0)
-
-    @property
-    def _ones(self) -> Counts:
-        """One in the bins that are used."""
-        return self.data.mask.astype(self.channels.dtype)
-
-    def to_maps(self, folded: Sequence[Array], ratios: Counts) -> Maps:
-        """`sum_t M_t' (S_t V)' ratios`."""
-        if self.fold_first:
-            parts = [jnp.einsum("cr,cyx->ryx", a, b.rmv(ratios)) for a, b in zip(folded, self.blurs, strict=True)]
-        else:
-            parts = [b.rmv(jnp.einsum("cr,cyx->ryx", a, ratios)) for a, b in zip(folded, self.blurs, strict=True)]
-        return jnp.maximum(reduce(add, parts), 0)
-
-    def map_sensitivity(self, folded: Sequence[Array]) -> Maps:
-        """The same of ones."""
-        if not self.whole:
-            return self.to_maps(folded, self._ones)
-        weights = [self.channels @ a for a in folded]
-        return reduce(add, [w[:, None, None] * sky for w, sky in zip(weights, self.sky, strict=True)])
-
-    def to_spectra(self, maps: Maps, ratios: Counts) -> Spectra:
-        """`sum_t S_t' ratios (M_t a)'`."""
-        if self.fold_first:
-            products = [jnp.einsum("cyx,ryx->cr", b.rmv(ratios), maps) for b in self.blurs]
-        else:
-            products = [jnp.einsum("cyx,ryx->cr", ratios, b.mv(maps)) for b in self.blurs]
-        parts = [fold.rmv(p[:, None, :])[:, 0] for p, fold in zip(products, self.folds, strict=True)]
-        return jnp.maximum(reduce(add, parts), 0)
-
-    def spectrum_sensitivity(self, maps: Maps) -> Spectra:
-        """The same of ones."""
-        if not self.whole:
-            return self.to_spectra(maps, self._ones)
-        weights = [jnp.einsum("yx,ryx->r", sky, maps) for sky in self.sky]
-        return reduce(add, [e[:, None] * w for e, w in zip(self.energies, weights, strict=True)])
 
 
 class Factors(eqx.Module):
@@ -145,16 +35,19 @@ class Factors(eqx.Module):
     Attributes
     ----------
     templates : array of shape (node, template)
-        Spectra of the gases at rest.
+        Spectra of the gases at rest, behind the absorber.
     profiles : array of shape (sheet, velocity, y, x)
         `f`: light of each sheet at each velocity.
     mixture : array of shape (sheet, template, y, x)
         `m`: of which gas; sums to 1 over templates.
+    column : array of shape ()
+        Hydrogen column of the absorber in front, 1e22 cm-2.
     """
 
     templates: Float[Array, "node template"]
     profiles: Float[Array, "sheet velocity y x"]
     mixture: Float[Array, "sheet template y x"]
+    column: Float[Array, ""]
 
     @property
     def maps(self) -> Maps:
@@ -180,8 +73,12 @@ class FactorProblem(eqx.Module):
         Counts for each photon of the sky, in the mean: light is penalised in counts.
     profile_penalty, mixture_penalty, light_penalty : RelativeSmoothness
         Of profiles (space and velocity), mixture (space) and the light of each pixel, `sum_sj f` (space).
+    most : array of shape ()
+        Largest column, 1e22 cm-2.
     start : Factors
         Where to start.
+    seeks_column : bool
+        Whether the column of the absorber is to be found; with `column^2 / 2` as a penalty.
     """
 
     data: tuple[FactorTerm, ...]
@@ -192,7 +89,9 @@ class FactorProblem(eqx.Module):
     profile_penalty: RelativeSmoothness
     mixture_penalty: RelativeSmoothness
     light_penalty: RelativeSmoothness
+    most: Float[Array, ""]
     start: Factors
+    seeks_column: bool = eqx.field(static=True)
 
     @property
     def terms(self) -> tuple[PoissonTerm, ...]:
@@ -201,7 +100,7 @@ class FactorProblem(eqx.Module):
 
     def spectra(self, factors: Factors) -> Spectra:
         """`V`, with components in the order (velocity, template)."""
-        spectra = self.shift.spectra(factors.templates)
+        spectra = self.shift.spectra(factors.templates, factors.column)
         return spectra.reshape(spectra.shape[0], -1)
 
     def predict(self, factors: Factors) -> tuple[Counts, ...]:
@@ -210,13 +109,14 @@ class FactorProblem(eqx.Module):
         return tuple(term.predict(term.fold(spectra), maps) for term in self.data)
 
     def penalty(self, factors: Factors) -> Float[Array, ""]:
-        """Of profiles, mixture and light."""
+        """Of profiles, mixture, light and column."""
         light = self.unit * factors.profiles.sum((0, 1), keepdims=True)
-        return (
+        maps = (
             self.profile_penalty.value(factors.profiles / self.image)
             + self.mixture_penalty.value(factors.mixture)
             + self.light_penalty.value(light)
         )
+        return maps + 0.5 * factors.column**2 if self.seeks_column else maps
 
     def profile_slopes(self, factors: Factors) -> tuple[Array, Array]:
         """Gradient and curvature of the penalties by profiles, where mixtures sum to 1."""
@@ -325,26 +225,45 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         )  # fmt: skip
         moved = jnp.einsum("jkyx,skyx->sjyx", under, now.mixture) * (profiles - now.profiles) ** 2
         decrement = 0.5 * (moved / jnp.maximum(now.profiles, TINY)).sum((2, 3)).sum()
-        now = Factors(now.templates, profiles, now.mixture)
+        now = replace(now, profiles=profiles)
         over = back(predict(now))
         mixture = root(
             now.mixture, jnp.einsum("jkyx,sjyx->skyx", over, profiles),
             jnp.einsum("jkyx,sjyx->skyx", under, profiles), problem.mixture_slopes(now),
         )  # fmt: skip
-        now = Factors(now.templates, profiles, mixture)
+        now = replace(now, mixture=mixture)
         maps = now.maps
-        models = predict(now)
+        models, column = _column(problem, now, maps) if problem.seeks_column else (predict(now), now.column)
+        now = replace(now, column=column)
         up = reduce(add, [t.to_spectra(maps, t.ratio(mu)) for t, mu in zip(data, models, strict=True)])
         down = reduce(add, [t.spectrum_sensitivity(maps) for t in data])
-        _, transpose = jax.vjp(problem.shift.spectra, now.templates)
+        _, transpose = jax.vjp(lambda templates: problem.shift.spectra(templates, now.column), now.templates)
         cube = (spectra.shape[0], *shape[:2])
         (up,), (down,) = transpose(up.reshape(cube)), transpose(down.reshape(cube))
         templates = jnp.where(down > 0, now.templates * up / jnp.where(down > 0, down, 1), now.templates)
-        return normalised(problem, Factors(templates, profiles, mixture)), decrement
+        return normalised(problem, replace(now, templates=templates)), decrement
 
     def cube(self, problem: FactorProblem, state: FactorState) -> Cube:
         """`V a`."""
         return jnp.einsum("er,ryx->eyx", problem.spectra(state.factors), state.factors.maps)
+
+
+def _column(problem: FactorProblem, now: Factors, maps: Maps) -> tuple[list[Counts], Float[Array, ""]]:
+    """The column after a step of Fisher scoring, all else as it is, and expected counts (to first order in it)."""
+
+    def predict(column):
+        spectra = problem.spectra(replace(now, column=column))
+        return [term.predict(term.fold(spectra), maps) for term in problem.data]
+
+    models, changes = jax.jvp(predict, (now.column,), (jnp.ones_like(now.column),))
+    triples = [(t, jnp.where(t.data.mask, d, 0), mu) for t, d, mu in zip(problem.data, changes, models, strict=True)]
+    slope = reduce(add, [((1 - t.ratio(mu)) * d).sum((1, 2)).sum() for t, d, mu in triples])
+    bend = reduce(add, [(d * d / mu).sum((1, 2)).sum() for _, d, mu in triples])
+    column = now.column - (slope + now.column) / (bend + 1)
+    column = jnp.clip(column, now.column / LEAP, LEAP * now.column)
+    column = jnp.clip(column, jnp.minimum(LEAST_COLUMN, problem.most), problem.most)
+    step = column - now.column
+    return [jnp.maximum(mu + step * d, 0.5 * mu) for d, mu in zip(changes, models, strict=True)], column
 
 
 def root(old, over, under, slopes):
@@ -362,10 +281,10 @@ def normalised(problem: FactorProblem, factors: Factors) -> Factors:
     templates = factors.templates / totals
     mixture = factors.mixture * totals[:, None, None]
     light = jnp.maximum(mixture.sum(1, keepdims=True), TINY)
-    return Factors(templates, factors.profiles * light, mixture / light)
+    return replace(factors, templates=templates, profiles=factors.profiles * light, mixture=mixture / light)
 
 
 def _extrapolated(new: Array, old: Array, exponent: Array) -> Array:
-    floor = LEAST * new.mean()
+    floor = LEAST * new.mean() + TINY
     new, old = jnp.maximum(new, floor), jnp.maximum(old, floor)
     return new * jnp.clip((new / old) ** exponent, *FACTOR)
