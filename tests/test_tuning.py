@@ -8,7 +8,7 @@ import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
 from hifred.split import Foretold, Split, held_out, thin
-from hifred.tuning import NOISE, SURE, Choice, Tuning, _race, _smoothest, _walk, settle, tune
+from hifred.tuning import NOISE, SURE, TRIAL, Choice, Tuning, _race, _smoothest, _Trial, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -213,15 +213,41 @@ def test_a_large_speed_that_learns_slowly_wins_in_the_end():
 
     def attempt(steps, speed):
         asked.append((steps, speed))
-        return float(courses[speed][steps])
+        return spread(float(courses[speed][steps]), 10.0)
 
-    found = _race(attempt, 0.0)
-    assert min(found, key=found.__getitem__) == 3120
+    found, speed = _race(attempt, 0.0)
+    assert (speed, set(found)) == (3120, set(courses))
     assert (160, 5400.0) not in asked, "the third is left behind"
 
 
 def test_the_fastest_is_not_the_last_to_be_tried():
-    assert 16200.0 in _race(lambda steps, speed: float(-speed - steps), 0.0)
+    _, speed = _race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)
+    assert speed == 16200
+
+
+def test_of_speeds_that_are_alike_the_smallest_is_taken():
+    deviances = {0.0: 500.0, 600.0: 10.0, 1040.0: 0.0, 1800.0: 40.0, 5400.0: 900.0}
+
+    def chosen(scatter):
+        return _race(lambda _, speed: spread(deviances[speed], scatter), 0.0)[1]
+
+    assert chosen(3.0) == 1040
+    assert chosen(30.0) == 600
+    assert _race(lambda *_: spread(0.0, 0.0), 0.0)[1] == 0
+
+
+def test_what_is_behind_halfway_is_fitted_no_further():
+    asked = []
+
+    def fit(steps, value):
+        asked.append((value, steps))
+        return spread(value - steps, 1.0)
+
+    trial = _Trial(fit)
+    for value in (5.0, 7.0, 3.0, 4.0):
+        trial(value)
+    half = TRIAL // 2
+    assert asked == [(5.0, half), (5.0, TRIAL), (7.0, half), (3.0, half), (3.0, TRIAL), (4.0, half)]
 
 
 def test_settings_that_are_not_given_are_chosen(data):
@@ -233,7 +259,6 @@ def test_settings_that_are_not_given_are_chosen(data):
         "light_strength", prior.light_strength, "vmax", prior.vmax,
     )  # fmt: skip
     assert {0.0, 600.0, 1800.0, 5400.0} < set(speed.values), "and one between"
-    assert prior.vmax == speed.values[int(np.argmin(speed.deviances))]
     assert settle(moving, prior) == (prior, ())
     still, choices = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1))
     assert len(choices) == 1

@@ -19,13 +19,15 @@ FACTOR, MOST = 3.0, 7
 NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
-# Strengths of a factorisation are told apart after so many steps; the best one goes on to its end.
+# Strengths of a factorisation are told apart after so many steps, or half of them where one is behind by then; the best
+# one goes on to its end.
 TRIAL = 80
 # Where strengths of a factorisation start.
 START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
 # neighbour. Then so many of the best go on to so many steps; where the last is still the best, one three times as large
-# is tried as well. Large speeds learn slowly: with many photons a small one may be ahead after 80.
+# is tried as well. Large speeds learn slowly: with many photons a small one may be ahead after 80. Of those that are
+# alike in the end, the smallest is taken.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 ROUNDS = ((80, 3), (160, 2))
 # Numbers of gases and of sheets that are tried where they are to be chosen.
@@ -36,9 +38,9 @@ LIGHT, LIGHT_STEPS = 0.01, 60
 # With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
 # than `START`: falls within the noise of the rest led to noisy skies.
 SURE = 3.0
-# Light strengths whose C-stats differ by less than one standard error are alike; the largest of them is taken: of skies
-# that foretell the rest as well, the smoothest (the rule of Breiman et al. 1984 for trees). Steps of 3 between them are
-# made in so many parts.
+# Fits whose C-stats differ by less than one standard error are alike: of skies that foretell the rest as well, the
+# simplest is taken (the rule of Breiman et al. 1984 for trees), that of the largest light strength or of the smallest
+# speed. Steps of 3 in light strength are made in so many parts.
 ALIKE, PARTS = 1.0, 2
 
 
@@ -51,7 +53,7 @@ class Choice:
     name : str
         Field of the prior.
     values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; of speeds, after the steps it took to fall behind.
+        What was tried, increasing, and the held-out C-stat of each; where one fell behind, after the steps until then.
     chosen : float
         The one that was taken.
     """
@@ -138,8 +140,8 @@ def tune(
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, first downwards, in the direction
     in which the held-out C-stat falls by `NOISE`, until it does not. A factorisation is fitted in a few steps for that,
-    and the C-stat has to fall by `SURE` standard errors; then it is fitted as far as the rest agrees, which gives the
-    number of iterations. No truth is used.
+    fewer where it is behind, and the C-stat has to fall by `SURE` standard errors; then it is fitted as far as the rest
+    agrees, which gives the number of iterations. No truth is used.
 
     Parameters
     ----------
@@ -177,10 +179,16 @@ def tune(
     loose = 0.0 if factors else LOOSER * (prior.tolerance if tolerance is None else tolerance)
     stopping = Stopping(max_iterations, loose, at_noise=False)
     iterations: dict[float, int] = {}
-    short = replace(stopping, max_iterations=min(TRIAL, max_iterations)) if factors else stopping
+
+    def fit(steps: int, strength: float) -> Foretold:
+        return split.foretold(
+            replace(prior, strength=strength), replace(stopping, max_iterations=min(steps, max_iterations))
+        )
+
+    trial = _Trial(fit) if factors else partial(fit, max_iterations)
 
     def attempt(strength: float) -> Foretold:
-        found = split.foretold(replace(prior, strength=strength), short)
+        found = trial(strength)
         iterations[strength] = found.iterations
         if say is not None:
             say(f"strength {strength:.3g}: held-out C-stat {found.deviance:.8g}, {found.iterations} iterations")
@@ -204,8 +212,8 @@ def settle(
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best; then `vmax`,
-    with short fits; then the numbers of templates and sheets, with fits as long as the rest agrees; then
-    `light_strength` again, with all gases.
+    with short fits, the smallest that is as good as the best; then the numbers of templates and sheets, with fits as
+    long as the rest agrees; then `light_strength` again, with all gases.
 
     Parameters
     ----------
@@ -229,13 +237,17 @@ def settle(
     choices = []
     split = Split.of(datasets, fraction, seed) if split is None else split
 
-    def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
-        found = split.foretold(
-            replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False)
-        )
+    def fit(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
+        return split.foretold(replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False))
+
+    def told(name: str, trial: Callable[[float], Foretold], value: float | int) -> Foretold:
+        found = trial(value)
         if say is not None:
             say(f"{name} {value:.3g}: held-out C-stat {found.deviance:.8g}")
         return found
+
+    def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
+        return told(name, partial(fit, name, like, steps), value)
 
     light = None
     if prior.light_strength is None:
@@ -251,14 +263,9 @@ def settle(
         return replace(prior, **{name: usual[name] for name in prior.unsettled if name in usual})
 
     if prior.vmax is None:
-        settled = like()
-
-        def speed(steps: int, value: float) -> float:
-            return attempt("vmax", settled, steps, value).deviance
-
-        found = _race(speed, prior.velocity_step or 0.0)
-        choices.append(Choice.of("vmax", found))
-        prior = replace(prior, vmax=choices[-1].chosen)
+        found, speed = _race(partial(attempt, "vmax", like()), prior.velocity_step or 0.0)
+        choices.append(Choice.of("vmax", _deviances(found), speed))
+        prior = replace(prior, vmax=speed)
     if prior.sheets is None and prior.speed == 0:
         prior = replace(prior, sheets=1)
     for name, numbers in NUMBERS.items():
@@ -267,31 +274,52 @@ def settle(
             choices.append(Choice.of(name, found))
             prior = replace(prior, **{name: int(choices[-1].chosen)})
     if light is not None:
-        found, light = _walk(light, partial(attempt, "light_strength", like(), TRIAL), SURE)
+        trial = _Trial(partial(fit, "light_strength", like()))
+        found, light = _walk(light, partial(told, "light_strength", trial), SURE)
         choices.insert(0, Choice.of("light_strength", _deviances(found), light))
         prior = replace(prior, light_strength=light)
     return prior, tuple(choices)
 
 
-def _race(attempt: Callable[[int, float], float], step: float) -> dict[float, float]:
-    """Deviances by speed, each after as many steps as it took to fall behind; none is below a step in velocity."""
+class _Trial:
+    """A fit of some steps for each value, or of half of them where another one was ahead by then."""
+
+    def __init__(self, fit: Callable[[int, float], Foretold]):
+        self._fit, self._ahead = fit, np.inf
+
+    def __call__(self, value: float) -> Foretold:
+        half = self._fit(TRIAL // 2, value)
+        if half.deviance > self._ahead:
+            return half
+        self._ahead = half.deviance
+        return self._fit(TRIAL, value)
+
+
+def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
+    """What was tried, by speed, each with the steps it took to fall behind, and the speed; none is below a step."""
     found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
 
-    best = min(found, key=found.__getitem__)
+    def deviance(speed: float) -> float:
+        return found[speed].deviance
+
+    best = min(found, key=deviance)
     speeds = list(found)
     place = speeds.index(best)
-    other = min(speeds[max(0, place - 1) : place] + speeds[place + 1 : place + 2], key=found.__getitem__, default=best)
+    other = min(speeds[max(0, place - 1) : place] + speeds[place + 1 : place + 2], key=deviance, default=best)
     slow, fast = sorted((best, other))
     # A whole number, for people.
     between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
     if between >= step:
         found[between] = attempt(SCREENING, between)
+    last: dict[float, Foretold] = {}
     for steps, number in ROUNDS:
-        found |= {speed: attempt(steps, speed) for speed in sorted(found, key=found.__getitem__)[:number]}
-    if min(found, key=found.__getitem__) == SPEEDS[-1]:
+        last = {speed: attempt(steps, speed) for speed in sorted(found, key=deviance)[:number]}
+        found |= last
+    if min(found, key=deviance) == SPEEDS[-1]:
         faster = FACTOR * SPEEDS[-1]
-        found[faster] = attempt(ROUNDS[-1][0], faster)
-    return found
+        found[faster] = last[faster] = attempt(ROUNDS[-1][0], faster)
+    best = min(last, key=deviance)
+    return found, min(speed for speed in last if speed == best or last[speed].is_alike(last[best], ALIKE, NOISE))
 
 
 def _rung(first: float, number: int) -> float:

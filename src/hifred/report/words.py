@@ -3,6 +3,9 @@
 from hifred.report.content import Content, listed
 from hifred.report.maps import diverging_range
 
+# Columns below this, 1e22 cm-2, are not spoken of.
+SLIGHT = 0.005
+
 
 def words(content: Content) -> dict[str, str]:
     """Sentences by panel."""
@@ -95,6 +98,12 @@ def _motion(content: Content) -> str:
     white = diverging_range([content.motion.velocity])[0]
     if white:
         parts.append(f"White is the median, {white:.0f} km/s.")
+    column = content.fused.parts.column_density if content.fused.parts is not None else 0.0
+    if column >= SLIGHT:
+        parts.append(
+            "Absorption edges stay where they are while lines move: the fit has an absorber in front, N_H about "
+            f"{column:.2g} × 10²² cm⁻² (a rough value: fits end before it settles)."
+        )
     return " ".join(parts)
 
 
@@ -110,8 +119,8 @@ def _thinning(content: Content) -> str:
         "smooths away what is there."
     ]
     parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
-    if any(curve.setting == "vmax" for curve in thinning.curves):
-        parts.append("Speeds that fell behind early were fitted in fewer steps than the others.")
+    if content.fused.parts is not None:
+        parts.append("Values that fell behind early were fitted in fewer steps than the others.")
     if thinning.iterations is not None:
         parts.append(_iterations(content, thinning.iterations))
     return " ".join(parts)
