@@ -110,6 +110,8 @@ def _verdict(scene: str, methods: Mapping[str, list[dict]], clean: list[dict]) -
     speeds = [_shared(methods, name, "velocity_error") for name in errors]
     velocity = min((theirs for _, theirs in speeds if theirs.size), key=np.mean, default=np.array([]))
     ours = next((own for own, theirs in speeds if theirs is velocity), velocity)
+    clean_velocity = {run["seed"]: run["velocity_error"] for run in clean if run.get("velocity_error") is not None}
+    velocity_room = np.array([clean_velocity[0] / velocity.mean()] if velocity.size and 0 in clean_velocity else [])
     velocity = ours / velocity
     runs = methods[DEFAULT]
     flux = np.array([run["flux_per_pixel"] / run["noise"] for run in runs])
@@ -124,8 +126,8 @@ def _verdict(scene: str, methods: Mapping[str, list[dict]], clean: list[dict]) -
     failed += ["flux"] if flux.mean() > FLUX else []
     return {
         "runs": len(runs), "against": best or "not run", "gain": gain, "velocity": velocity, "flux": flux,
-        "loss": with_truth[0] - with_truth[1], "room": room, "light": split["light"], "spectra": split["shape"],
-        "failed": failed,
+        "loss": with_truth[0] - with_truth[1], "room": room, "velocity room": velocity_room, "light": split["light"],
+        "spectra": split["shape"], "failed": failed,
     }  # fmt: skip
 
 
@@ -178,7 +180,7 @@ def _items(found: dict, cells: Cells) -> list[str]:
 
 
 def _reasons(found: dict) -> list[str]:
-    """Why the gain is not met, as far as measures tell."""
+    """Why gain and velocity are not met, as far as measures tell."""
     missed = {cell: v for cell, v in found.items() if "gain" in v["failed"] and not SCENES[cell[0]].still}
     known = {cell: v for cell, v in missed.items() if v["room"].size and v["light"].size and v["spectra"].size}
     blur = [cell for cell, v in known.items() if v["room"].mean() < GAIN]
@@ -194,6 +196,12 @@ def _reasons(found: dict) -> list[str]:
         "right response) the gain would be met": spectra,
         "Gain, both: light and spectra have about the same error; without noise (and with the right response) the gain "
         "would be met": both,
+    }
+    slow = [cell for cell, v in found.items() if "velocity" in v["failed"] and v["velocity room"].size]
+    blurred = [cell for cell in slow if found[cell]["velocity room"].mean() > VELOCITY]
+    texts |= {
+        f"Velocity, blur: without any noise it would be above {VELOCITY:g} of the best of the three as well": blurred,
+        "Velocity, noise: without noise it would be met": [cell for cell in slow if cell not in blurred],
     }
     return [
         f"{text}: {', '.join(f'{scene} at {counts:g}' for scene, counts in cells)}."
