@@ -3,7 +3,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from hifred.absorption import TABLE, cross_section, transmission
+from hifred.absorption import TABLE, cross_section, mean_cross_section, transmission
 
 
 def test_edges_are_where_they_are_and_energy_helps():
@@ -32,6 +32,23 @@ def test_the_table_is_small_and_holds_no_objects():
         assert "TBabs" in str(arrays["source"])
 
 
+def test_without_lines_edges_stay():
+    energy = np.linspace(0.3, 10.0, 20000)
+    plain, without = cross_section(energy), cross_section(energy, lines=False)
+    assert np.quantile(np.abs(without / plain - 1), 0.995) < 0.02
+    assert cross_section(0.5274) > 40 > 8 > cross_section(np.linspace(0.52, 0.54, 500), lines=False).max()
+    before, after = cross_section([7.10, 7.14], lines=False)
+    assert after > 1.5 * before
+
+
 def test_beyond_the_table_it_stays():
     assert cross_section(0.01) == cross_section(0.25)
     assert cross_section(50.0) == cross_section(11.0)
+
+
+def test_a_bin_passes_the_mean_of_its_energies():
+    edges = np.array([0.2, 0.26, 0.5, 0.527, 0.528, 0.6, 7.0, 7.2, 12.0])
+    found = mean_cross_section(edges, 0.3)
+    for low, high, section in zip(edges, edges[1:], found, strict=False):
+        fine = np.linspace(low, high, 200001)
+        assert np.exp(-0.3 * section) == pytest.approx(transmission(fine, 0.3).mean(), rel=0.03)

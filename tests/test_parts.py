@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -67,3 +69,22 @@ def test_parts_that_are_missing_are_named(parts, tmp_path):
         hdus.writeto(path, overwrite=True, checksum=True)
     with pytest.raises(FileError, match="PROFILES"):
         FusedCube.read(path)
+
+
+def test_files_without_a_column_have_none_and_bad_ones_are_named(parts, tmp_path):
+    history = np.array([(0, 1.0)], dtype=[("iteration", "i4"), ("objective", "f8")]).view(np.recarray)
+    path = tmp_path / "cube.fits"
+    FusedCube(np.ones((3, 5, 6), np.float32), "converged", "Done.", history, parts=parts).write(path)
+    for value, message in ((None, None), ("much", "'much'"), (-1.0, "-1.0")):
+        with fits.open(path) as hdus:
+            hdus["TEMPLATES"].header["NH"] = value
+            if value is None:
+                del hdus["TEMPLATES"].header["NH"]
+            hdus.writeto(path, overwrite=True, checksum=True)
+        if message is None:
+            assert FusedCube.read(path).parts.column_density == 0
+        else:
+            with pytest.raises(FileError, match=rf"\[TEMPLATES\] NH: expected a number of at least 0, found {message}"):
+                FusedCube.read(path)
+    with pytest.raises(ValueError, match="column of at least 0"):
+        replace(parts, column_density=float("nan"))

@@ -237,17 +237,31 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
 
 
 def test_what_is_behind_halfway_is_fitted_no_further():
+    # C-stats after half of the steps, and after all.
+    courses = {1.0: (100.0, 80.0), 2.0: (150.0, 10.0), 0.5: (95.0, 94.0), 3.0: (97.0, 70.0), 4.0: (99.0, 0.0)}
     asked = []
 
     def fit(steps, value):
         asked.append((value, steps))
-        return spread(value - steps, 1.0)
+        return spread(courses[value][steps // (TRIAL // 2) - 1], 0.0)
 
     trial = _Trial(fit)
-    for value in (5.0, 7.0, 3.0, 4.0):
-        trial(value)
-    half = TRIAL // 2
-    assert asked == [(5.0, half), (5.0, TRIAL), (7.0, half), (3.0, half), (3.0, TRIAL), (4.0, half)]
+    found = [trial(value).deviance for value in courses]
+    half = [value for value, steps in asked if steps == TRIAL // 2]
+    assert half == list(courses)
+    assert [value for value, steps in asked if steps == TRIAL] == [1.0, 0.5, 3.0]
+    assert found == pytest.approx([80, 150, 94, 70, 99]), "who leads in the end sets the mark, not who led halfway"
+
+
+def test_trials_end_halfway(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr("hifred.tuning.TRIAL", 8)
+    prior = hifred.priors.DopplerSheets(templates=1, sheets=1, vmax=0.0, light_strength=0.01)
+    whole = Split.foretold
+    monkeypatch.setattr(Split, "foretold", lambda *a: asked.append(a[2].max_iterations) or whole(*a))
+    tune(data, prior, 10)
+    assert asked[:3] == [4, 8, 4]
+    assert asked[-1] == 10
 
 
 def test_settings_that_are_not_given_are_chosen(data):
@@ -259,6 +273,8 @@ def test_settings_that_are_not_given_are_chosen(data):
         "light_strength", prior.light_strength, "vmax", prior.vmax,
     )  # fmt: skip
     assert {0.0, 600.0, 1800.0, 5400.0} < set(speed.values), "and one between"
+    best = min(speed.deviances)
+    assert best <= speed.deviances[speed.values.index(prior.vmax)] < best + 50
     assert settle(moving, prior) == (prior, ())
     still, choices = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1))
     assert len(choices) == 1

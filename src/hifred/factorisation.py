@@ -11,16 +11,18 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.ndimage import gaussian_filter1d
 
+from hifred.absorption import cross_section
 from hifred.data.dataset import Dataset
 from hifred.grid import CubeGrid
 from hifred.parts import Parts
 from hifred.poisson import PoissonTerm
-from hifred.priors.doppler_sheets import MOST_COLUMN, DopplerSheets, start_factors
-from hifred.priors.doppler_shift import TemplateGrid, template_grid
+from hifred.priors.doppler_sheets import DopplerSheets, start_factors
+from hifred.priors.doppler_shift import OPAQUE, TemplateGrid, template_grid
 from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
 from hifred.solvers.driver import Stopping, minimise, require_finished
-from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState, FactorTerm
+from hifred.solvers.factor_term import FactorTerm
+from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
 
 # The mean spectrum that templates start from is smoothed by this, in bins.
 SMOOTH = 2.0
@@ -30,8 +32,8 @@ NEAREST = 1.5
 EDGE = 10.0
 # Light strengths as extreme as this have edges as those at the limit, which single precision can hold.
 EXTREME = 1e30
-# A column of an absorber that is sought starts here, 1e22 cm-2; transmissions of a band differ by `exp(60)` at most.
-COLUMN, OPAQUE = 0.1, 60.0
+# A column of an absorber that is sought starts here, 1e22 cm-2.
+COLUMN = 0.1
 # Steps of the fit of a single spectrum, and the least light of a pixel over the mean.
 ONE_SPECTRUM, LEAST = 60, 1e-6
 
@@ -78,20 +80,22 @@ def factor_problem(
     sharpest = min(cameras, key=lambda k: datasets[k].response.sky_blur, default=None)
     sky_shape = (sky[0], sky[1])
     weights = even_weights(sky_shape) if sharpest is None else camera_weights(terms[sharpest], sky_shape)
-    spectrum = gaussian_filter1d(np.asarray(start.spectrum / templates.shift.width, dtype=float), SMOOTH)
+    moves = templates.velocities.size > 1
+    seeks = moves and prior.column_density is None
+    column = COLUMN if seeks else moves * (prior.column_density or 0.0)
     centres = np.arange(energies) + energies + 0.5 if grid is None else grid.energies
-    factors = start_factors(
-        gases, sheets, prior.speed, spectrum, templates.energies, centres, np.asarray(start.image, dtype=float),
+    spectrum = np.asarray(start.spectrum / templates.shift.width, dtype=float)
+    # Edges of the absorber are in the mean spectrum; its lines, narrower than instruments see, are not.
+    freed = column * cross_section(centres, lines=False)
+    emitted = gaussian_filter1d(spectrum * np.exp(np.minimum(freed - freed.min(), OPAQUE)), SMOOTH)
+    gas, profiles, mixture = start_factors(
+        gases, sheets, prior.speed, emitted, templates.energies, centres, np.asarray(start.image, dtype=float),
         templates.velocities,
     )  # fmt: skip
+    hidden = np.clip(column * np.asarray(templates.shift.rest_opacity, dtype=float), -OPAQUE, OPAQUE)
+    factors = gas * np.exp(-hidden)[:, None], profiles, mixture, np.asarray(column)
     components = templates.velocities.size * gases
     edge = EDGE / float(np.clip(light_strength, 1 / EXTREME, EXTREME))
-
-    seeks = prior.column_density is None and templates.velocities.size > 1
-    most = float(np.clip(OPAQUE / max(float(np.ptp(templates.shift.rest_opacity)), 1e-9), 0, MOST_COLUMN))
-    column = min(COLUMN, most) if seeks else prior.column_density or 0.0
-    if column > most:
-        raise ValueError(f"column_density: expected at most {most:.3g} (1e22 cm-2) in this band, found {column:g}")
 
     def smoothness(*parts: np.ndarray | float) -> RelativeSmoothness:
         return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts))
@@ -105,8 +109,7 @@ def factor_problem(
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
         smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, edge),
-        jnp.asarray(most, dtype),
-        Factors(*(jnp.asarray(factor, dtype) for factor in (*factors, column))),
+        Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
         seeks,
     )
     return problem, templates
@@ -140,5 +143,5 @@ def parts_of(factors: Factors, templates: TemplateGrid) -> Parts:
     used = templates.used
     return Parts(
         templates.energies[used], np.array(factors.templates)[used], templates.velocities, np.array(factors.profiles),
-        np.array(factors.mixture), float(factors.column) if templates.velocities.size > 1 else 0.0,
+        np.array(factors.mixture), float(factors.column),
     )  # fmt: skip

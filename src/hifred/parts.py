@@ -16,8 +16,8 @@ COLUMN = "NH"
 class Parts:
     """Gases with spectra of their own, in moving sheets.
 
-    `z(E, p) = sum_jk V_jk(E) sum_s f_s(j, p) m_s(k, p)`, with `V_jk` template `k` at velocity `j`, summing to 1 over
-    energies (in the mean over velocities).
+    `z(E, p) = sum_jk V_jk(E) sum_s f_s(j, p) m_s(k, p)`, with `V_jk` template `k` at velocity `j`. Without an absorber
+    in front they sum to 1 over energies (in the mean over velocities); behind one, as seen at rest they do.
 
     Attributes
     ----------
@@ -45,6 +45,8 @@ class Parts:
     def __post_init__(self):
         n, k = self.templates.shape
         s, j, ny, nx = self.profiles.shape
+        if not 0 <= self.column_density < np.inf:
+            raise ValueError(f"parts: expected a column of at least 0, found {self.column_density}")
         if self.energies.shape != (n,) or self.velocities.shape != (j,) or self.mixture.shape != (s, k, ny, nx):
             raise ValueError(
                 f"parts: expected energies, templates, velocities, profiles and mixture that fit, found shapes "
@@ -107,6 +109,9 @@ class Parts:
         if not any(name in file for name in NAMES):
             return None
         flux = np.asarray(file.column(NAMES[0], "FLUX"), dtype=np.float32)
+        column = file.header(NAMES[0]).get(COLUMN, 0.0)  # files of before have none
+        if not isinstance(column, int | float) or not 0 <= column < np.inf:
+            raise FileError(f"{file.path}[{NAMES[0]}] {COLUMN}: expected a number of at least 0, found {column!r}")
         try:
             return Parts(
                 np.asarray(file.column(NAMES[0], "ENERGY"), dtype=float),
@@ -114,7 +119,7 @@ class Parts:
                 np.asarray(file.column(NAMES[1], "VELOCITY"), dtype=float),
                 np.asarray(file.data(NAMES[2]), dtype=np.float32),
                 np.asarray(file.data(NAMES[3]), dtype=np.float32),
-                float(file.header(NAMES[0]).get(COLUMN, 0.0)),
+                float(column),
             )
         except FileError:
             raise

@@ -19,8 +19,8 @@ FACTOR, MOST = 3.0, 7
 NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
-# Strengths of a factorisation are told apart after so many steps, or half of them where one is behind by then; the best
-# one goes on to its end.
+# Strengths of a factorisation are told apart after so many steps, or half of them where one is clearly behind by then;
+# the best one goes on to its end.
 TRIAL = 80
 # Where strengths of a factorisation start.
 START = 1.5
@@ -140,8 +140,8 @@ def tune(
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, first downwards, in the direction
     in which the held-out C-stat falls by `NOISE`, until it does not. A factorisation is fitted in a few steps for that,
-    fewer where it is behind, and the C-stat has to fall by `SURE` standard errors; then it is fitted as far as the rest
-    agrees, which gives the number of iterations. No truth is used.
+    fewer where it is clearly behind, and the C-stat has to fall by `SURE` standard errors; then it is fitted as far as
+    the rest agrees, which gives the number of iterations. No truth is used.
 
     Parameters
     ----------
@@ -212,8 +212,8 @@ def settle(
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best; then `vmax`,
-    with short fits, the smallest that is as good as the best; then the numbers of templates and sheets, with fits as
-    long as the rest agrees; then `light_strength` again, with all gases.
+    with short fits, the smallest of the last ones that is as good as the best (0 where no motion is seen); then the
+    numbers of templates and sheets, with fits as long as the rest agrees; then `light_strength` again, with all gases.
 
     Parameters
     ----------
@@ -282,21 +282,27 @@ def settle(
 
 
 class _Trial:
-    """A fit of some steps for each value, or of half of them where another one was ahead by then."""
+    """A fit of some steps for each value, or of half of them where it is not alike by then to the best one so far."""
 
     def __init__(self, fit: Callable[[int, float], Foretold]):
-        self._fit, self._ahead = fit, np.inf
+        self._fit = fit
+        self._best: tuple[Foretold, Foretold] | None = None
 
     def __call__(self, value: float) -> Foretold:
         half = self._fit(TRIAL // 2, value)
-        if half.deviance > self._ahead:
+        if self._best is not None and not half.is_alike(self._best[0], ALIKE, NOISE):
             return half
-        self._ahead = half.deviance
-        return self._fit(TRIAL, value)
+        whole = self._fit(TRIAL, value)
+        if self._best is None or whole.deviance < self._best[1].deviance:
+            self._best = half, whole
+        return whole
 
 
 def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
-    """What was tried, by speed, each with the steps it took to fall behind, and the speed; none is below a step."""
+    """What was tried, by speed, each with the steps it took to fall behind, and the speed; none is below a step.
+
+    The speed is the smallest of those in the last round that are as good as its best.
+    """
     found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
 
     def deviance(speed: float) -> float:

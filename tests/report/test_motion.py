@@ -78,7 +78,7 @@ def test_page_and_pictures_show_the_motion_where_there_is_one(case, moving, move
 
 def test_an_absorber_is_spoken_of_where_there_is_one(case, moving):
     said = [words(gather(*case(parts=replace(moving, column_density=n))))["motion"] for n in (0.0, 0.18)]
-    assert ["N_H about 0.18 × 10²² cm⁻²" in text for text in said] == [False, True]
+    assert ["N_H about 0.18 × 10²² cm⁻²." in text for text in said] == [False, True]
 
 
 def test_a_row_is_called_by_its_place(case):

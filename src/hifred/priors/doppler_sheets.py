@@ -10,7 +10,7 @@ from hifred.priors.prior import Prior, require_whole
 STEPS = 10
 # Gases and layers by default; answers change little with either.
 TEMPLATES, SHEETS = 5, 3
-# Columns are below this, 1e22 cm-2: beyond, gas is opaque to X-rays.
+# Columns are at most this, 1e22 cm-2: beyond, gas is opaque to X-rays.
 MOST_COLUMN = 100.0
 
 
@@ -48,8 +48,8 @@ class DopplerSheets(Prior):
     smoothing : float, optional
         Standard deviation of the lines of a template, km/s; by default half the step in velocity.
     column_density : float, optional
-        Hydrogen column of the absorber, 1e22 cm-2, one for the whole sky; None: found with all else in the fit. Only
-        its edges tell, where gas moves: spectra at rest are as they are seen, behind it.
+        Hydrogen column of the absorber, 1e22 cm-2, one for the whole sky; None: found with all else in the fit, with
+        half its square as a penalty. Only its edges tell, where gas moves: spectra at rest are as seen behind it.
     """
 
     strength: float | None = _optional("strength")

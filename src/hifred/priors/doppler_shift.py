@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hifred.absorption import cross_section
+from hifred.absorption import mean_cross_section
 from hifred.doppler import SPEED_OF_LIGHT
 
 # The smoothing kernel ends at this many standard deviations.
 REACH = 3.0
 # Nodes are as narrow as the narrowest bin, but there are at most so many of them for each bin in the mean.
 FINEST = 8
+# What transmits less than `exp(-60)` is as dark as that: single precision holds no more.
+OPAQUE = 60.0
 # Grids for speeds up to this one, km/s, and the smoothing that goes with them, have one size: they compile once.
 ROOM, ROOM_SMOOTHING = 5400.0, 270.0
 
@@ -41,7 +43,7 @@ class DopplerShift(eqx.Module):
     first, part : arrays of shape (J,)
         `i` and `t` of each velocity; `i` increases.
     opacity, rest_opacity : arrays of shape (energy,) and (node,)
-        Cross-section of the absorber, 1e-22 cm2 per hydrogen atom, less its mean over the bins; 0 where nothing moves.
+        Cross-section of the absorber, 1e-22 cm2 per hydrogen atom, less the least of the bins; 0 where nothing moves.
     nodes, reach : int
         Number of nodes of a template, and of those that a velocity sees.
     """
@@ -63,7 +65,7 @@ class DopplerShift(eqx.Module):
     ) -> Float[Array, "energy velocity template"]:
         """The spectra `V` behind a column, 1e22 cm-2; their transpose is the one JAX derives."""
         half = self.kernel.shape[0] // 2
-        templates = templates * jnp.exp(column * self.rest_opacity)[:, None]
+        templates = templates * jnp.exp(jnp.clip(column * self.rest_opacity, -OPAQUE, OPAQUE))[:, None]
         padded = jnp.pad(templates, ((half, half), (0, 0)), mode="edge")
         smooth = jax.lax.conv_general_dilated(
             padded.T[:, None], self.kernel[None, None], (1,), "VALID", precision=jax.lax.Precision.HIGHEST
@@ -77,7 +79,7 @@ class DopplerShift(eqx.Module):
         spectra = jax.ops.segment_sum(
             self.overlap[:, None, None] * shifted[self.cells], self.bins, self.width.size, indices_are_sorted=True
         )
-        return spectra * jnp.exp(-column * self.opacity)[:, None, None]
+        return spectra * jnp.exp(-jnp.clip(column * self.opacity, -OPAQUE, OPAQUE))[:, None, None]
 
     @eqx.filter_jit
     def totals(self) -> Float[Array, " node"]:
@@ -151,12 +153,12 @@ def template_grid(
     rest = energy_edges[0] * np.exp(0.5 * (sides[1:] + sides[:-1]))
     opacity, rest_opacity = np.zeros(widths.size), np.zeros(rest.size)
     if count > 0:
-        opacity, rest_opacity = (cross_section(e) for e in (0.5 * (energy_edges[1:] + energy_edges[:-1]), rest))
+        opacity, rest_opacity = (mean_cross_section(e) for e in (energy_edges, energy_edges[0] * np.exp(sides)))
     shift = DopplerShift(
         jnp.asarray(bins, jnp.int32), jnp.asarray(reached, jnp.int32), jnp.asarray(relative[bins] * overlap, dtype),
         jnp.asarray(relative, dtype), jnp.asarray(kernel / kernel.sum(), dtype), jnp.asarray(first, jnp.int32),
-        jnp.asarray(starts - first, dtype), jnp.asarray(opacity - opacity.mean(), dtype),
-        jnp.asarray(rest_opacity - opacity.mean(), dtype), nodes, reach,
+        jnp.asarray(starts - first, dtype), jnp.asarray(opacity - opacity.min(), dtype),
+        jnp.asarray(rest_opacity - opacity.min(), dtype), nodes, reach,
     )  # fmt: skip
     smeared = int(np.ceil(REACH * smoothing / SPEED_OF_LIGHT / spacing)) if smoothing > 0 else 0
     last = int(first[-1]) + reach + int(starts[-1] > first[-1])

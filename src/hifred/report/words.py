@@ -102,7 +102,7 @@ def _motion(content: Content) -> str:
     if column >= SLIGHT:
         parts.append(
             "Absorption edges stay where they are while lines move: the fit has an absorber in front, N_H about "
-            f"{column:.2g} × 10²² cm⁻² (a rough value: fits end before it settles)."
+            f"{column:.2g} × 10²² cm⁻². Where it was not given, it is a rough value: fits end before it settles."
         )
     return " ".join(parts)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hifred.poisson import PoissonTerm
+from hifred.priors.doppler_sheets import MOST_COLUMN
 from hifred.priors.doppler_shift import DopplerShift
 from hifred.priors.relative import RelativeSmoothness
 from hifred.response.operator import Counts, Cube
@@ -66,15 +67,13 @@ class FactorProblem(eqx.Module):
     shift : DopplerShift
         From templates to spectra.
     totals : array of shape (node,)
-        What each node of a template adds to the sum of its spectra, in the mean over velocities.
+        What each node of a template adds to the sum of its spectra, in the mean over velocities, without absorber.
     image : array of shape (y, x)
         Light of each pixel, to which profiles are relative.
     unit : array of shape ()
         Counts for each photon of the sky, in the mean: light is penalised in counts.
     profile_penalty, mixture_penalty, light_penalty : RelativeSmoothness
         Of profiles (space and velocity), mixture (space) and the light of each pixel, `sum_sj f` (space).
-    most : array of shape ()
-        Largest column, 1e22 cm-2.
     start : Factors
         Where to start.
     seeks_column : bool
@@ -89,7 +88,6 @@ class FactorProblem(eqx.Module):
     profile_penalty: RelativeSmoothness
     mixture_penalty: RelativeSmoothness
     light_penalty: RelativeSmoothness
-    most: Float[Array, ""]
     start: Factors
     seeks_column: bool = eqx.field(static=True)
 
@@ -261,7 +259,6 @@ def _column(problem: FactorProblem, now: Factors, maps: Maps) -> tuple[list[Coun
     bend = reduce(add, [(d * d / mu).sum((1, 2)).sum() for _, d, mu in triples])
     column = now.column - (slope + now.column) / (bend + 1)
     column = jnp.clip(column, now.column / LEAP, LEAP * now.column)
-    column = jnp.clip(column, jnp.minimum(LEAST_COLUMN, problem.most), problem.most)
     step = column - now.column
     return [jnp.maximum(mu + step * d, 0.5 * mu) for d, mu in zip(changes, models, strict=True)], column
 
@@ -276,15 +273,19 @@ def root(old, over, under, slopes):
 
 
 def normalised(problem: FactorProblem, factors: Factors) -> Factors:
-    """The same cube with spectra that sum to 1 (in the mean over velocities) and mixtures that sum to 1."""
+    """The same cube with spectra that sum to 1 (in the mean over velocities, without absorber) and mixtures that do.
+
+    A column that is sought is brought between its bounds, one that is not stays.
+    """
     totals = jnp.maximum(problem.totals @ factors.templates, TINY)
     templates = factors.templates / totals
     mixture = factors.mixture * totals[:, None, None]
     light = jnp.maximum(mixture.sum(1, keepdims=True), TINY)
-    return replace(factors, templates=templates, profiles=factors.profiles * light, mixture=mixture / light)
+    column = jnp.clip(factors.column, LEAST_COLUMN, MOST_COLUMN) if problem.seeks_column else problem.start.column
+    return Factors(templates, factors.profiles * light, mixture / light, column)
 
 
 def _extrapolated(new: Array, old: Array, exponent: Array) -> Array:
-    floor = LEAST * new.mean() + TINY
+    floor = LEAST * new.mean()
     new, old = jnp.maximum(new, floor), jnp.maximum(old, floor)
     return new * jnp.clip((new / old) ** exponent, *FACTOR)
