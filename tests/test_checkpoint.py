@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from hifred import Dataset, FusedCube, Response, cli, fuse, priors
+from hifred import CubeGrid, Dataset, FusedCube, Response, cli, fuse, priors
 from hifred.fitsio import FileError
 
 SHAPE = (12, 6, 7)
+GRID = CubeGrid(0.5 + 0.01 * np.arange(13), SHAPE[1:])  # about the absorption edge of oxygen
 RUNS = {
     "starlet-2d1d": priors.Starlet2D1D(),
     "low-rank": priors.LowRank(rank=2),
     "unregularized": priors.Unregularized(stop_at_noise=False),
-    "doppler-sheets": priors.DopplerSheets(1.5, 0.01, templates=2, vmax=0.0),
+    "doppler-sheets": priors.DopplerSheets(1.5, 0.01, templates=2, vmax=4000.0, velocity_step=2000.0),
 }
 
 
@@ -34,7 +35,7 @@ def observe(seed=0) -> list[Dataset]:
     rng = np.random.default_rng(seed)
     sky = rng.gamma(1.0, 20.0, SHAPE)
     return [
-        Dataset(np.zeros(response.out_shape), response, name=name).sample(factor * sky, rng)
+        Dataset(np.zeros(response.out_shape), response, name=name, grid=GRID).sample(factor * sky, rng)
         for name, response, factor in (("ccd", ccd, 1), ("calorimeter", calorimeter, 4))
     ]
 
