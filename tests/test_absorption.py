@@ -3,7 +3,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from hifred.absorption import TABLE, cross_section, mean_cross_section, transmission
+from hifred.absorption import TABLE, TYPICAL, cross_section, mean_cross_section, transmission
 
 
 def test_edges_are_where_they_are_and_energy_helps():
@@ -48,7 +48,7 @@ def test_beyond_the_table_it_stays():
 
 def test_a_bin_passes_the_mean_of_its_energies():
     edges = np.array([0.2, 0.26, 0.5, 0.527, 0.528, 0.6, 7.0, 7.2, 12.0])
-    found = mean_cross_section(edges, 0.3)
+    found = mean_cross_section(edges)
     for low, high, section in zip(edges, edges[1:], found, strict=False):
         fine = np.linspace(low, high, 200001)
-        assert np.exp(-0.3 * section) == pytest.approx(transmission(fine, 0.3).mean(), rel=0.03)
+        assert np.exp(-TYPICAL * section) == pytest.approx(transmission(fine, TYPICAL).mean(), rel=0.03)

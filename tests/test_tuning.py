@@ -8,7 +8,7 @@ import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
 from hifred.split import Foretold, Split, held_out, thin
-from hifred.tuning import NOISE, SURE, TRIAL, Choice, Tuning, _race, _smoothest, _Trial, _walk, settle, tune
+from hifred.tuning import NOISE, START, SURE, TRIAL, Choice, Tuning, _race, _smoothest, _Trial, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -238,30 +238,41 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
 
 def test_what_is_behind_halfway_is_fitted_no_further():
     # C-stats after half of the steps, and after all.
-    courses = {1.0: (100.0, 80.0), 2.0: (150.0, 10.0), 0.5: (95.0, 94.0), 3.0: (97.0, 70.0), 4.0: (99.0, 0.0)}
+    courses = {
+        9.0: (np.inf, np.inf),
+        1.0: (100.0, 80.0),
+        2.0: (150.0, 10.0),
+        0.5: (95.0, 94.0),
+        3.0: (97.0, 70.0),
+        4.0: (99.0, 0.0),
+    }
     asked = []
 
     def fit(steps, value):
         asked.append((value, steps))
-        return spread(courses[value][steps // (TRIAL // 2) - 1], 0.0)
+        deviance = courses[value][steps // (TRIAL // 2) - 1]
+        return spread(deviance, 0.0) if np.isfinite(deviance) else Foretold(np.full(100, deviance), 1)
 
     trial = _Trial(fit)
     found = [trial(value).deviance for value in courses]
     half = [value for value, steps in asked if steps == TRIAL // 2]
     assert half == list(courses)
-    assert [value for value, steps in asked if steps == TRIAL] == [1.0, 0.5, 3.0]
-    assert found == pytest.approx([80, 150, 94, 70, 99]), "who leads in the end sets the mark, not who led halfway"
+    assert [value for value, steps in asked if steps == TRIAL] == [9.0, 1.0, 0.5, 3.0]
+    assert found[1:] == pytest.approx([80, 150, 94, 70, 99]), "who leads in the end sets the mark, not who led halfway"
 
 
 def test_trials_end_halfway(data, monkeypatch):
     asked = []
-    monkeypatch.setattr("hifred.tuning.TRIAL", 8)
     prior = hifred.priors.DopplerSheets(templates=1, sheets=1, vmax=0.0, light_strength=0.01)
-    whole = Split.foretold
-    monkeypatch.setattr(Split, "foretold", lambda *a: asked.append(a[2].max_iterations) or whole(*a))
-    tune(data, prior, 10)
-    assert asked[:3] == [4, 8, 4]
-    assert asked[-1] == 10
+
+    def foretold(self, prior, stopping):
+        asked.append((prior.strength, stopping.max_iterations))
+        return spread(100.0 if prior.strength == START else 500.0, 1.0)
+
+    monkeypatch.setattr(Split, "foretold", foretold)
+    assert tune(data, prior, 100).strength == START
+    lower, higher = START / 3, START * 3
+    assert asked == [(START, 40), (START, 80), (lower, 40), (higher, 40), (START, 100)]
 
 
 def test_settings_that_are_not_given_are_chosen(data):
@@ -274,7 +285,8 @@ def test_settings_that_are_not_given_are_chosen(data):
     )  # fmt: skip
     assert {0.0, 600.0, 1800.0, 5400.0} < set(speed.values), "and one between"
     best = min(speed.deviances)
-    assert best <= speed.deviances[speed.values.index(prior.vmax)] < best + 50
+    assert prior.vmax <= speed.values[speed.deviances.index(best)]
+    assert speed.deviances[speed.values.index(prior.vmax)] < best + 50
     assert settle(moving, prior) == (prior, ())
     still, choices = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1))
     assert len(choices) == 1

@@ -8,6 +8,7 @@ from scipy.ndimage import median_filter
 
 TABLE = "absorption.npz"
 WINDOW = 15  # points of the table, 4 eV at 0.5 keV
+TYPICAL = 0.2  # hydrogen column, 1e22 cm-2
 FINER = 8  # parts of the steps of the table, over which what passes changes by much at a line
 
 
@@ -52,17 +53,15 @@ def transmission(energy, column_density) -> np.ndarray:
     return np.asarray(np.exp(-np.multiply.outer(cross_section(energy), column_density)))
 
 
-def mean_cross_section(edges, column_density: float = 0.2) -> np.ndarray:
+def mean_cross_section(edges) -> np.ndarray:
     """The cross-section that a bin shows as a whole: `-log <exp(-N_H sigma)> / N_H`, the mean over its energies.
 
-    A line that is narrower than the bin cannot take more photons than there are at its energies.
+    A line that is narrower than the bin cannot take more photons than there are at its energies. Exact for `TYPICAL`.
 
     Parameters
     ----------
     edges : array of shape (n + 1,)
         keV, increasing.
-    column_density : float
-        The column of which it is exact, 1e22 cm-2.
 
     Returns
     -------
@@ -72,10 +71,10 @@ def mean_cross_section(edges, column_density: float = 0.2) -> np.ndarray:
     logs = _table()[0]
     energies = np.exp(np.interp(np.arange(FINER * (logs.size - 1) + 1) / FINER, np.arange(logs.size), logs))
     energies = np.concatenate([[min(edges[0], energies[0])], energies, [max(edges[-1], energies[-1])]])
-    passed = transmission(energies, column_density)
+    passed = transmission(energies, TYPICAL)
     # The integral up to each of these energies; between them, straight.
     total = np.concatenate([[0.0], np.cumsum(0.5 * (passed[1:] + passed[:-1]) * np.diff(energies))])
-    return -np.log(np.diff(np.interp(edges, energies, total)) / np.diff(edges)) / column_density
+    return -np.log(np.diff(np.interp(edges, energies, total)) / np.diff(edges)) / TYPICAL
 
 
 @cache

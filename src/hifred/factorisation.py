@@ -24,8 +24,8 @@ from hifred.solvers.driver import Stopping, minimise, require_finished
 from hifred.solvers.factor_term import FactorTerm
 from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
 
-# The mean spectrum that templates start from is smoothed by this, in bins.
-SMOOTH = 2.0
+# The mean spectrum that templates start from is smoothed by this, in bins, and raised by this part of its mean.
+SMOOTH, FAINT = 2.0, 1e-3
 # Light is compared between pixels no farther apart than this.
 NEAREST = 1.5
 # Penalty on a step in light, in log likelihood, from which on only its logarithm counts: 24 in place of 100.
@@ -85,6 +85,7 @@ def factor_problem(
     column = COLUMN if seeks else moves * (prior.column_density or 0.0)
     centres = np.arange(energies) + energies + 0.5 if grid is None else grid.energies
     spectrum = np.asarray(start.spectrum / templates.shift.width, dtype=float)
+    spectrum = spectrum + FAINT * spectrum.mean()
     # Edges of the absorber are in the mean spectrum; its lines, narrower than instruments see, are not.
     freed = column * cross_section(centres, lines=False)
     emitted = gaussian_filter1d(spectrum * np.exp(np.minimum(freed - freed.min(), OPAQUE)), SMOOTH)

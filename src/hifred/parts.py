@@ -16,8 +16,8 @@ COLUMN = "NH"
 class Parts:
     """Gases with spectra of their own, in moving sheets.
 
-    `z(E, p) = sum_jk V_jk(E) sum_s f_s(j, p) m_s(k, p)`, with `V_jk` template `k` at velocity `j`. Without an absorber
-    in front they sum to 1 over energies (in the mean over velocities); behind one, as seen at rest they do.
+    `z(E, p) = sum_jk V_jk(E) sum_s f_s(j, p) m_s(k, p)`, with `V_jk` template `k` at velocity `j`. Templates are scaled
+    so that, moved without an absorber in front, they sum to 1 over energies (in the mean over velocities).
 
     Attributes
     ----------

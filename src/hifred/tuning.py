@@ -282,7 +282,7 @@ def settle(
 
 
 class _Trial:
-    """A fit of some steps for each value, or of half of them where it is not alike by then to the best one so far."""
+    """A fit of some steps for each value, or of half of them where the best one so far was better by then."""
 
     def __init__(self, fit: Callable[[int, float], Foretold]):
         self._fit = fit
@@ -290,7 +290,7 @@ class _Trial:
 
     def __call__(self, value: float) -> Foretold:
         half = self._fit(TRIAL // 2, value)
-        if self._best is not None and not half.is_alike(self._best[0], ALIKE, NOISE):
+        if self._best is not None and self._best[0].falls_below(half, ALIKE, NOISE):
             return half
         whole = self._fit(TRIAL, value)
         if self._best is None or whole.deviance < self._best[1].deviance:

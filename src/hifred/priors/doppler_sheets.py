@@ -49,7 +49,8 @@ class DopplerSheets(Prior):
         Standard deviation of the lines of a template, km/s; by default half the step in velocity.
     column_density : float, optional
         Hydrogen column of the absorber, 1e22 cm-2, one for the whole sky; None: found with all else in the fit, with
-        half its square as a penalty. Only its edges tell, where gas moves: spectra at rest are as seen behind it.
+        half its square as a penalty. Only edges and lines tell, where gas moves: templates at rest are as seen behind
+        it.
     """
 
     strength: float | None = _optional("strength")
@@ -126,7 +127,7 @@ def start_factors(
     profiles : array of shape (sheet, velocity, y, x)
     mixture : array of shape (sheet, template, y, x)
     """
-    base = np.interp(rest, energies, spectrum) + 1e-3 * spectrum.mean()
+    base = np.interp(rest, energies, spectrum)
     place = np.linspace(0, np.pi, rest.size)[:, None]
     number = np.arange(templates)
     curves = np.where(number > 0, (-1.0) ** number * np.cos((number + 1) // 2 * place), 0)

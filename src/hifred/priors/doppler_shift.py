@@ -16,7 +16,7 @@ from hifred.doppler import SPEED_OF_LIGHT
 REACH = 3.0
 # Nodes are as narrow as the narrowest bin, but there are at most so many of them for each bin in the mean.
 FINEST = 8
-# What transmits less than `exp(-60)` is as dark as that: single precision holds no more.
+# What passes less than `exp(-60)` of the clearest bin is as dark as that: counts times `exp(60)` fit single precision.
 OPAQUE = 60.0
 # Grids for speeds up to this one, km/s, and the smoothing that goes with them, have one size: they compile once.
 ROOM, ROOM_SMOOTHING = 5400.0, 270.0
@@ -154,6 +154,10 @@ def template_grid(
     opacity, rest_opacity = np.zeros(widths.size), np.zeros(rest.size)
     if count > 0:
         opacity, rest_opacity = (mean_cross_section(e) for e in (energy_edges, energy_edges[0] * np.exp(sides)))
+        # No finer than that of bins: of gas at rest, it is to take away what is put in front again.
+        middles = 0.5 * (energy_edges[1:] + energy_edges[:-1])
+        inside = (rest > middles[0]) & (rest < middles[-1])
+        rest_opacity[inside] = np.interp(rest[inside], middles, opacity)
     shift = DopplerShift(
         jnp.asarray(bins, jnp.int32), jnp.asarray(reached, jnp.int32), jnp.asarray(relative[bins] * overlap, dtype),
         jnp.asarray(relative, dtype), jnp.asarray(kernel / kernel.sum(), dtype), jnp.asarray(first, jnp.int32),

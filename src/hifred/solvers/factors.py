@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from hifred.poisson import PoissonTerm
 from hifred.priors.doppler_sheets import MOST_COLUMN
-from hifred.priors.doppler_shift import DopplerShift
+from hifred.priors.doppler_shift import OPAQUE, DopplerShift
 from hifred.priors.relative import RelativeSmoothness
 from hifred.response.operator import Counts, Cube
 from hifred.solvers.factor_term import TINY, FactorTerm, Maps, Spectra
@@ -173,14 +173,14 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         exponent = jnp.minimum((state.momentum - 1) / following, MOMENTUM)
 
         def ahead():
-            return jax.tree.map(lambda new, old: _extrapolated(new, old, exponent), plain, state.image), following
+            return _extrapolated(problem, plain, state.image, exponent), following
 
         def alone():
             return plain, jnp.ones_like(following)
 
         def short():
             part = -SHORT * jnp.ones_like(exponent)
-            return jax.tree.map(lambda new, old: _extrapolated(old, new, part), plain, state.factors), 0 * exponent + 1
+            return _extrapolated(problem, state.factors, plain, part), 0 * exponent + 1
 
         def attempt(tried):
             number, _ = tried
@@ -273,9 +273,9 @@ def root(old, over, under, slopes):
 
 
 def normalised(problem: FactorProblem, factors: Factors) -> Factors:
-    """The same cube with spectra that sum to 1 (in the mean over velocities, without absorber) and mixtures that do.
+    """The same cube with mixtures that sum to 1, and templates that do as well, moved without an absorber in front.
 
-    A column that is sought is brought between its bounds, one that is not stays.
+    In the mean over velocities. A column that is sought is brought between its bounds, one that is not stays.
     """
     totals = jnp.maximum(problem.totals @ factors.templates, TINY)
     templates = factors.templates / totals
@@ -285,7 +285,13 @@ def normalised(problem: FactorProblem, factors: Factors) -> Factors:
     return Factors(templates, factors.profiles * light, mixture / light, column)
 
 
-def _extrapolated(new: Array, old: Array, exponent: Array) -> Array:
-    floor = LEAST * new.mean()
-    new, old = jnp.maximum(new, floor), jnp.maximum(old, floor)
-    return new * jnp.clip((new / old) ** exponent, *FACTOR)
+def _extrapolated(problem: FactorProblem, new: Factors, old: Factors, exponent: Float[Array, ""]) -> Factors:
+    """`new (new / old)^exponent`, all above a floor; that of templates lies behind the absorber as they do."""
+    hidden = jnp.exp(-jnp.clip(new.column * problem.shift.rest_opacity, 0, OPAQUE))[:, None]
+
+    def along(new, old, dimmed=1.0):
+        floor = LEAST * new.mean() * dimmed + TINY
+        new, old = jnp.maximum(new, floor), jnp.maximum(old, floor)
+        return new * jnp.clip((new / old) ** exponent, *FACTOR)
+
+    return replace(jax.tree.map(along, new, old), templates=along(new.templates, old.templates, hidden))
