@@ -289,7 +289,7 @@ def _extrapolated(problem: FactorProblem, new: Factors, old: Factors, exponent: 
     """`new (new / old)^exponent`, all above a floor; that of templates lies behind the absorber as they do."""
     hidden = jnp.exp(-jnp.clip(new.column * problem.shift.rest_opacity, 0, OPAQUE))[:, None]
 
-    def along(new, old, dimmed=1.0):
+    def along(new: Array, old: Array, dimmed: Array | float = 1.0) -> Array:
         floor = LEAST * new.mean() * dimmed + TINY
         new, old = jnp.maximum(new, floor), jnp.maximum(old, floor)
         return new * jnp.clip((new / old) ** exponent, *FACTOR)
