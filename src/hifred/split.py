@@ -1,7 +1,7 @@
 """Photons split at random: a part to be fitted, and the rest, which the fit is to foretell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import jax
@@ -134,6 +134,10 @@ class Foretold:
         if not np.isfinite(rises).all():
             return False
         return bool(rises.sum() < max(within * _error(rises), least))
+
+    def carried(self, then: "Foretold", now: "Foretold") -> "Foretold":
+        """As far above another one as it is above what that one was with fewer steps."""
+        return replace(self, groups=now.groups + (self.groups - then.groups))
 
 
 def _error(differences: Float[np.ndarray, " group"]) -> float:

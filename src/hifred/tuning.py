@@ -53,7 +53,8 @@ class Choice:
     name : str
         Field of the prior.
     values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; where one fell behind, after the steps until then.
+        What was tried, increasing, and the held-out C-stat of each; of speeds, after the steps until one fell behind; of
+        strengths that did, above the best one by as much as then.
     chosen : float
         The one that was taken.
     """
@@ -282,7 +283,10 @@ def settle(
 
 
 class _Trial:
-    """A fit of some steps for each value, or of half of them where the best one so far was better by then."""
+    """A fit of some steps for each value, or of half of them where the best one so far was better by then.
+
+    That one then counts as being as far behind as it was halfway.
+    """
 
     def __init__(self, fit: Callable[[int, float], Foretold]):
         self._fit = fit
@@ -291,7 +295,7 @@ class _Trial:
     def __call__(self, value: float) -> Foretold:
         half = self._fit(TRIAL // 2, value)
         if self._best is not None and self._best[0].falls_below(half, ALIKE, NOISE):
-            return half
+            return half.carried(*self._best)
         whole = self._fit(TRIAL, value)
         if self._best is None or whole.deviance < self._best[1].deviance:
             self._best = half, whole

@@ -120,7 +120,7 @@ def _thinning(content: Content) -> str:
     ]
     parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
     if content.fused.parts is not None:
-        parts.append("Values that fell behind early were fitted in fewer steps than the others.")
+        parts.append("Values that fell behind early were fitted no further: strengths are shown as far behind as then.")
     if thinning.iterations is not None:
         parts.append(_iterations(content, thinning.iterations))
     return " ".join(parts)
