@@ -53,8 +53,8 @@ class Choice:
     name : str
         Field of the prior.
     values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; of speeds, after the steps until one fell behind; of
-        strengths that did, above the best one by as much as then.
+        What was tried, increasing, and the held-out C-stat of each; of speeds, after the steps until one fell behind;
+        strengths that did are as far above the best one as they were then.
     chosen : float
         The one that was taken.
     """
