@@ -110,8 +110,8 @@ def _verdict(scene: str, methods: Mapping[str, list[dict]], clean: list[dict]) -
     speeds = [_shared(methods, name, "velocity_error") for name in errors]
     velocity = min((theirs for _, theirs in speeds if theirs.size), key=np.mean, default=np.array([]))
     ours = next((own for own, theirs in speeds if theirs is velocity), velocity)
-    clean_velocity = {run["seed"]: run["velocity_error"] for run in clean if run.get("velocity_error") is not None}
-    velocity_room = np.array([clean_velocity[0] / velocity.mean()] if velocity.size and 0 in clean_velocity else [])
+    without_noise = [run["velocity_error"] for run in clean if run.get("velocity_error") is not None]
+    velocity_room = np.array(without_noise) / velocity.mean() if velocity.size else np.array([])
     velocity = ours / velocity
     runs = methods[DEFAULT]
     flux = np.array([run["flux_per_pixel"] / run["noise"] for run in runs])
