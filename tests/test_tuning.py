@@ -204,20 +204,30 @@ def test_light_is_changed_only_for_a_clear_gain():
 
 
 def test_a_large_speed_that_learns_slowly_wins_in_the_end():
-    # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000.
+    # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000; after 160 steps 1114, 186 and 1023.
     courses = {
-        0.0: {40: 90000}, 600.0: {40: 40000}, 1800.0: {40: 12341, 80: 2624, 160: 1114},
-        3120.0: {40: 19065, 80: 2804, 160: 188}, 5400.0: {40: 17477, 80: 3488, 160: 1025},
+        0.0: {20: 150000, 40: 90000}, 600.0: {20: 62228, 40: 19945}, 1800.0: {20: 58466, 40: 12373, 80: 2631},
+        3120.0: {20: 80414, 40: 19086, 80: 2800}, 5400.0: {20: 51227, 40: 17530, 80: 3491},
     }  # fmt: skip
     asked = []
 
     def attempt(steps, speed):
         asked.append((steps, speed))
-        return spread(float(courses[speed][steps]), 10.0)
+        whole, half = (spread(float(courses[speed][n]), 10.0) for n in (steps, steps // 2))
+        return whole.led_on(half)
 
     found, speed = _race(attempt, 0.0)
-    assert (speed, set(found)) == (3120, set(courses))
-    assert (160, 5400.0) not in asked, "the third is left behind"
+    assert (speed, set(found)) == (3120, set(courses)), "not 1800, which is ahead after 80 steps"
+    assert (80, 600.0) not in asked, "others are left behind"
+
+
+def test_errors_that_fall_with_the_third_power_lead_to_their_limit():
+    half, whole = (spread(70.0 + 1e5 / steps**3, 1.0) for steps in (20, 40))
+    assert whole.led_on(half).deviance == pytest.approx(70)
+    assert whole.led_on(whole).deviance == whole.deviance
+    nothing = Foretold(np.full(100, np.inf), 1)
+    assert whole.led_on(nothing).deviance == whole.deviance
+    assert nothing.led_on(nothing).deviance == np.inf
 
 
 def test_the_fastest_is_not_the_last_to_be_tried():
@@ -234,6 +244,7 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
     assert chosen(3.0) == 1040
     assert chosen(30.0) == 600
     assert _race(lambda *_: spread(0.0, 0.0), 0.0)[1] == 0
+    assert _race(lambda *_: Foretold(np.full(100, np.inf), 1), 0.0)[1] == 0
 
 
 def test_what_is_behind_halfway_is_fitted_no_further():

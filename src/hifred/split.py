@@ -21,6 +21,8 @@ from hifred.solvers.driver import require_finished
 
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest.
 PATIENCE = 20
+# What a C-stat has still to fall, over what it fell in the second half of its steps: as of errors that fall as 1 / n^3.
+LEFT = 1 / 7
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
 GROUPS = 1000
 
@@ -130,10 +132,19 @@ class Foretold:
 
     def is_alike(self, best: "Foretold", within: float, least: float) -> bool:
         """Whether the C-stat is above the best one by less than so many standard errors, or by less than the least."""
-        rises = self.groups - best.groups
-        if not np.isfinite(rises).all():
+        if not (np.isfinite(self.deviance) and np.isfinite(best.deviance)):
             return False
+        rises = self.groups - best.groups
         return bool(rises.sum() < max(within * _error(rises), least))
+
+    def led_on(self, half: "Foretold") -> "Foretold":
+        """Where the C-stat leads (Richardson's extrapolation), from this fit and the same one after half the steps.
+
+        Momentum lets a convex objective fall as `1 / n^2` at least (Nesterov 1983); these fell faster at first.
+        """
+        if not np.isfinite(half.deviance):
+            return self
+        return replace(self, groups=self.groups - LEFT * (half.groups - self.groups))
 
     def carried(self, then: "Foretold", now: "Foretold") -> "Foretold":
         """As far above another one as it is above what that one was with fewer steps."""

@@ -25,11 +25,11 @@ TRIAL = 80
 # Where strengths of a factorisation start.
 START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
-# neighbour. Then so many of the best go on to so many steps; where the last is still the best, one three times as large
-# is tried as well. Large speeds learn slowly: with many photons a small one may be ahead after 80. Of those that are
-# alike in the end, the smallest is taken.
+# neighbour. Then so many of the best go on to `TRIAL` steps; where the last is still the best, one three times as large
+# is tried as well. Large speeds learn slowly, and with many photons a small one may be ahead by then: speeds are
+# compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the smallest is taken.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
-ROUNDS = ((80, 3), (160, 2))
+FINALISTS = 3
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
@@ -53,8 +53,8 @@ class Choice:
     name : str
         Field of the prior.
     values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; of speeds, after the steps until one fell behind;
-        strengths that did are as far above the best one as they were then.
+        What was tried, increasing, and the held-out C-stat of each; of speeds, where it leads after the steps until one
+        fell behind; strengths that did are as far above the best one as they were then.
     chosen : float
         The one that was taken.
     """
@@ -213,7 +213,7 @@ def settle(
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best; then `vmax`,
-    with short fits, the smallest of the last ones that is as good as the best (0 where no motion is seen); then the
+    with short fits, the smallest of the last ones that leads as far as the best (0 where no motion is seen); then the
     numbers of templates and sheets, with fits as long as the rest agrees; then `light_strength` again, with all gases.
 
     Parameters
@@ -250,6 +250,10 @@ def settle(
     def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return told(name, partial(fit, name, like, steps), value)
 
+    def promised(like: DopplerSheets, steps: int, speed: float) -> Foretold:
+        whole = fit("vmax", like, steps, speed)
+        return whole.led_on(fit("vmax", like, steps // 2, speed))
+
     light = None
     if prior.light_strength is None:
         one = DopplerSheets(strength=0.0, templates=1, sheets=1, vmax=0.0)
@@ -264,7 +268,8 @@ def settle(
         return replace(prior, **{name: usual[name] for name in prior.unsettled if name in usual})
 
     if prior.vmax is None:
-        found, speed = _race(partial(attempt, "vmax", like()), prior.velocity_step or 0.0)
+        promise = partial(promised, like())
+        found, speed = _race(lambda n, v: told("vmax", partial(promise, n), v), prior.velocity_step or 0.0)
         choices.append(Choice.of("vmax", _deviances(found), speed))
         prior = replace(prior, vmax=speed)
     if prior.sheets is None and prior.speed == 0:
@@ -321,15 +326,13 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
     between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
     if between >= step:
         found[between] = attempt(SCREENING, between)
-    last: dict[float, Foretold] = {}
-    for steps, number in ROUNDS:
-        last = {speed: attempt(steps, speed) for speed in sorted(found, key=deviance)[:number]}
-        found |= last
-    if min(found, key=deviance) == SPEEDS[-1]:
+    last = {speed: attempt(TRIAL, speed) for speed in sorted(found, key=deviance)[:FINALISTS]}
+    if min(last, key=lambda speed: last[speed].deviance) == SPEEDS[-1]:
         faster = FACTOR * SPEEDS[-1]
-        found[faster] = last[faster] = attempt(ROUNDS[-1][0], faster)
-    best = min(last, key=deviance)
-    return found, min(speed for speed in last if speed == best or last[speed].is_alike(last[best], ALIKE, NOISE))
+        last[faster] = attempt(TRIAL, faster)
+    best = min(last, key=lambda speed: last[speed].deviance)
+    alike = [speed for speed in last if last[speed].is_alike(last[best], ALIKE, NOISE)]
+    return found | last, min([best, *alike])
 
 
 def _rung(first: float, number: int) -> float:
