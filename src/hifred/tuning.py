@@ -241,18 +241,21 @@ def settle(
     def fit(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return split.foretold(replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False))
 
-    def told(name: str, trial: Callable[[float], Foretold], value: float | int) -> Foretold:
+    def told(name: str, trial: Callable[[float], Foretold], value: float | int, is_it: str = "") -> Foretold:
         found = trial(value)
         if say is not None:
-            say(f"{name} {value:.3g}: held-out C-stat {found.deviance:.8g}")
+            say(f"{name} {value:.3g}: held-out C-stat {is_it}{found.deviance:.8g}")
         return found
 
     def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return told(name, partial(fit, name, like, steps), value)
 
     def promised(like: DopplerSheets, steps: int, speed: float) -> Foretold:
-        whole = fit("vmax", like, steps, speed)
-        return whole.led_on(fit("vmax", like, steps // 2, speed))
+        def lead(speed: float) -> Foretold:
+            whole = fit("vmax", like, steps, speed)
+            return whole.led_on(fit("vmax", like, steps // 2, speed))
+
+        return told("vmax", lead, speed, f"of {steps} steps leads to ")
 
     light = None
     if prior.light_strength is None:
@@ -268,8 +271,7 @@ def settle(
         return replace(prior, **{name: usual[name] for name in prior.unsettled if name in usual})
 
     if prior.vmax is None:
-        promise = partial(promised, like())
-        found, speed = _race(lambda n, v: told("vmax", partial(promise, n), v), prior.velocity_step or 0.0)
+        found, speed = _race(partial(promised, like()), prior.velocity_step or 0.0)
         choices.append(Choice.of("vmax", _deviances(found), speed))
         prior = replace(prior, vmax=speed)
     if prior.sheets is None and prior.speed == 0:

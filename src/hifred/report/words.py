@@ -120,7 +120,10 @@ def _thinning(content: Content) -> str:
     ]
     parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
     if content.fused.parts is not None:
-        parts.append("Values that fell behind early were fitted no further: strengths are shown as far behind as then.")
+        parts.append(
+            "Values that fell behind early were fitted no further: strengths are shown as far behind as then, speeds "
+            "by where their fits lead."
+        )
     if thinning.iterations is not None:
         parts.append(_iterations(content, thinning.iterations))
     return " ".join(parts)
