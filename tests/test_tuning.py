@@ -204,7 +204,8 @@ def test_light_is_changed_only_for_a_clear_gain():
 
 
 def test_a_large_speed_that_learns_slowly_wins_in_the_end():
-    # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000; after 160 steps 1114, 186 and 1023.
+    # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000; after 160 steps 1114, 186 and
+    # 1023. Those of 0 are made up.
     courses = {
         0.0: {20: 150000, 40: 90000}, 600.0: {20: 62228, 40: 19945}, 1800.0: {20: 58466, 40: 12373, 80: 2631},
         3120.0: {20: 80414, 40: 19086, 80: 2800}, 5400.0: {20: 51227, 40: 17530, 80: 3491},

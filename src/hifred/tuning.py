@@ -241,21 +241,19 @@ def settle(
     def fit(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return split.foretold(replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False))
 
-    def told(name: str, trial: Callable[[float], Foretold], value: float | int, is_it: str = "") -> Foretold:
+    def told(name: str, trial: Callable[[float], Foretold], value: float | int, how: str = "") -> Foretold:
         found = trial(value)
         if say is not None:
-            say(f"{name} {value:.3g}: held-out C-stat {is_it}{found.deviance:.8g}")
+            say(f"{name} {value:.3g}: held-out C-stat {how}{found.deviance:.8g}")
         return found
 
     def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return told(name, partial(fit, name, like, steps), value)
 
-    def promised(like: DopplerSheets, steps: int, speed: float) -> Foretold:
-        def lead(speed: float) -> Foretold:
-            whole = fit("vmax", like, steps, speed)
-            return whole.led_on(fit("vmax", like, steps // 2, speed))
-
-        return told("vmax", lead, speed, f"of {steps} steps leads to ")
+    def lead(like: DopplerSheets, steps: int, speed: float) -> Foretold:
+        # The longer fit first: the shorter one is then part of it.
+        whole = fit("vmax", like, steps, speed)
+        return whole.led_on(fit("vmax", like, steps // 2, speed))
 
     light = None
     if prior.light_strength is None:
@@ -271,7 +269,11 @@ def settle(
         return replace(prior, **{name: usual[name] for name in prior.unsettled if name in usual})
 
     if prior.vmax is None:
-        found, speed = _race(partial(promised, like()), prior.velocity_step or 0.0)
+
+        def attempt_speed(steps: int, speed: float) -> Foretold:
+            return told("vmax", partial(lead, like(), steps), speed, f"of {steps} steps leads to ")
+
+        found, speed = _race(attempt_speed, prior.velocity_step or 0.0)
         choices.append(Choice.of("vmax", _deviances(found), speed))
         prior = replace(prior, vmax=speed)
     if prior.sheets is None and prior.speed == 0:
@@ -329,10 +331,11 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
     if between >= step:
         found[between] = attempt(SCREENING, between)
     last = {speed: attempt(TRIAL, speed) for speed in sorted(found, key=deviance)[:FINALISTS]}
-    if min(last, key=lambda speed: last[speed].deviance) == SPEEDS[-1]:
+    best = min(last, key=lambda speed: last[speed].deviance)
+    if best == SPEEDS[-1]:
         faster = FACTOR * SPEEDS[-1]
         last[faster] = attempt(TRIAL, faster)
-    best = min(last, key=lambda speed: last[speed].deviance)
+        best = min(best, faster, key=lambda speed: last[speed].deviance)
     alike = [speed for speed in last if last[speed].is_alike(last[best], ALIKE, NOISE)]
     return found | last, min([best, *alike])
 
