@@ -7,8 +7,8 @@ import pytest
 import hifred
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
-from hifred.split import Foretold, Split, held_out, thin
-from hifred.tuning import NOISE, START, SURE, TRIAL, Choice, Tuning, _race, _smoothest, _Trial, _walk, settle, tune
+from hifred.split import TRUNK, Foretold, Split, held_out, thin
+from hifred.tuning import NOISE, START, SURE, Choice, Tuning, _race, _smoothest, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -205,9 +205,9 @@ def test_light_is_changed_only_for_a_clear_gain():
 
 def test_a_large_speed_that_learns_slowly_wins_in_the_end():
     # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000; after 160 steps 1114, 186 and
-    # 1023. Those of 0 are made up.
+    # 1023.
     courses = {
-        0.0: {20: 150000, 40: 90000}, 600.0: {20: 62228, 40: 19945}, 1800.0: {20: 58466, 40: 12373, 80: 2631},
+        600.0: {20: 62228, 40: 19945}, 1800.0: {20: 58466, 40: 12373, 80: 2631},
         3120.0: {20: 80414, 40: 19086, 80: 2800}, 5400.0: {20: 51227, 40: 17530, 80: 3491},
     }  # fmt: skip
     asked = []
@@ -232,8 +232,20 @@ def test_errors_that_fall_with_the_third_power_lead_to_their_limit():
 
 
 def test_the_fastest_is_not_the_last_to_be_tried():
-    _, speed = _race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)
+    found, speed = _race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)
     assert speed == 16200
+    assert 0 not in found, "it is tried only where the slowest is the best"
+
+
+def test_none_is_slower_than_a_step():
+    def attempt(steps, speed):
+        return spread(speed, 0.0)
+
+    assert set(_race(attempt, 700.0)[0]) == {0.0, 1800.0, 3120.0, 5400.0}
+    assert set(_race(attempt, 4000.0)[0]) == {0.0, 5400.0}
+    found, speed = _race(attempt, 9000.0)
+    assert (set(found), speed) == ({0.0}, 0.0)
+    assert Choice.of("vmax", {0.0: 5.0}, 0.0).at_edge is None
 
 
 def test_of_speeds_that_are_alike_the_smallest_is_taken():
@@ -248,33 +260,43 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
     assert _race(lambda *_: Foretold(np.full(100, np.inf), 1), 0.0)[1] == 0
 
 
-def test_what_is_behind_halfway_is_fitted_no_further():
-    # C-stats after half of the steps, and after all.
-    courses = {
-        9.0: (np.inf, np.inf),
-        1.0: (100.0, 80.0),
-        2.0: (150.0, 10.0),
-        0.5: (95.0, 94.0),
-        3.0: (97.0, 70.0),
-        4.0: (99.0, 0.0),
-    }
-    asked = []
+def test_strengths_part_after_the_first_steps(data):
+    first = hifred.priors.DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
+    other = replace(first, strength=13.5, light_strength=0.03)
+    split, steps = Split.of(data), []
 
-    def fit(steps, value):
-        asked.append((value, steps))
-        deviance = courses[value][steps // (TRIAL // 2) - 1]
-        return spread(deviance, 0.0) if np.isfinite(deviance) else Foretold(np.full(100, deviance), 1)
+    def foretold(prior, most):
+        found = split.foretold(prior, Stopping(most, 0.0, at_noise=False))
+        steps.append((split._fits[prior].steps, len(split._fits[prior].course)))
+        return found
 
-    trial = _Trial(fit)
-    found = [trial(value).deviance for value in courses]
-    half = [value for value, steps in asked if steps == TRIAL // 2]
-    assert half == list(courses)
-    assert [value for value, steps in asked if steps == TRIAL] == [9.0, 1.0, 0.5, 3.0]
-    # Those that ended are as far above the best as they were halfway: 150 - 100 + 80, 99 - 97 + 70.
-    assert found[1:] == pytest.approx([80, 130, 94, 70, 72]), "who leads in the end sets the mark, not who led halfway"
+    trunk = foretold(first, TRUNK)
+    parted = foretold(other, TRUNK + 3)
+    assert steps == [(TRUNK, TRUNK), (TRUNK + 3, 3)]
+    assert parted.iterations > TRUNK, "the best of its own steps"
+    assert parted.deviance != trunk.deviance
+    # Parted from itself, it goes on as if nothing had been.
+    whole = Split.of(data)
+    foretold(first, TRUNK + 3)
+    whole.foretold(first, Stopping(TRUNK + 3, 0.0, at_noise=False))
+    parted = Split.of(data)
+    parted.foretold(first, Stopping(TRUNK, 0.0, at_noise=False))
+    parted._fits.clear()
+    parted.foretold(first, Stopping(TRUNK + 3, 0.0, at_noise=False))
+    last = [one._fits[first].course[-1].deviance for one in (split, parted)]
+    assert last == pytest.approx([whole._fits[first].course[-1].deviance] * 2, rel=1e-6)
 
 
-def test_trials_end_halfway(data, monkeypatch):
+def test_what_is_not_alike_does_not_part_from_it(data):
+    first = hifred.priors.DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
+    split = Split.of(data)
+    split.foretold(first, Stopping(TRUNK, 0.0, at_noise=False))
+    for other, most in ((replace(first, templates=3), TRUNK + 1), (replace(first, strength=4.5), TRUNK)):
+        split.foretold(other, Stopping(most, 0.0, at_noise=False))
+        assert len(split._fits[other].course) == split._fits[other].steps
+
+
+def test_strengths_are_told_apart_after_few_steps(data, monkeypatch):
     asked = []
     prior = hifred.priors.DopplerSheets(templates=1, sheets=1, vmax=0.0, light_strength=0.01)
 
@@ -284,8 +306,7 @@ def test_trials_end_halfway(data, monkeypatch):
 
     monkeypatch.setattr(Split, "foretold", foretold)
     assert tune(data, prior, 100).strength == START
-    lower, higher = START / 3, START * 3
-    assert asked == [(START, 40), (START, 80), (lower, 40), (higher, 40), (START, 100)]
+    assert asked == [(START, 60), (START / 3, 60), (START * 3, 60), (START, 100)]
 
 
 def test_settings_that_are_not_given_are_chosen(data):
@@ -298,7 +319,7 @@ def test_settings_that_are_not_given_are_chosen(data):
     assert (light.name, light.chosen, speed.name, speed.chosen) == (
         "light_strength", prior.light_strength, "vmax", prior.vmax,
     )  # fmt: skip
-    assert {0.0, 600.0, 1800.0, 5400.0} < set(speed.values), "and one between"
+    assert {600.0, 1800.0, 5400.0} < set(speed.values), "and one between or beyond"
     best = min(speed.deviances)
     assert prior.vmax <= speed.values[speed.deviances.index(best)]
     assert speed.deviances[speed.values.index(prior.vmax)] < best + 50

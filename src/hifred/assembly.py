@@ -23,6 +23,7 @@ from hifred.solvers import (
     PenalizedProblem,
     PrimalDual,
     Problem,
+    Solution,
     Solver,
     SubspaceProblem,
 )
@@ -47,14 +48,17 @@ def assemble(datasets: Sequence[Dataset], prior: Prior, start: RankOne | None = 
     return EM(), CubeProblem.of(terms, start.cube, penalty)
 
 
-def start_of(datasets: Sequence[Dataset], prior: Prior, simplest: RankOne | None = None) -> RankOne:
+def start_of(
+    datasets: Sequence[Dataset], prior: Prior, simplest: RankOne | None = None, onward: Solution | None = None
+) -> RankOne:
     """Where the fit of a prior starts: of several gases, from the best single one.
 
-    The simplest sky, where other fits of the same data start, may be known already.
+    The simplest sky, where other fits of the same data start, may be known already, and so may a fit of a single gas,
+    which goes on.
     """
     simplest = rank_one([dataset.term() for dataset in datasets]) if simplest is None else simplest
     if isinstance(prior, DopplerSheets) and prior.light_strength is not None and not prior.single:
-        return one_spectrum(datasets, simplest, prior.light_strength, require_one_grid(datasets))
+        return one_spectrum(datasets, simplest, prior.light_strength, require_one_grid(datasets), onward)
     return simplest
 
 

@@ -20,7 +20,7 @@ from hifred.priors.doppler_sheets import DopplerSheets, start_factors
 from hifred.priors.doppler_shift import OPAQUE, TemplateGrid, template_grid
 from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
-from hifred.solvers.driver import Stopping, minimise, require_finished
+from hifred.solvers.driver import Solution, Stopping, minimise, require_finished
 from hifred.solvers.factor_term import FactorTerm
 from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
 
@@ -101,12 +101,13 @@ def factor_problem(
     def smoothness(*parts: np.ndarray | float) -> RelativeSmoothness:
         return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts))
 
+    data = tuple(FactorTerm.of(dataset, components) for dataset in datasets)
     problem = FactorProblem(
-        tuple(FactorTerm.of(dataset, components) for dataset in datasets),
+        data,
         templates.shift,
         templates.shift.totals(),
         start.image,
-        _counts_per_photon(terms, start),
+        _counts_per_photon(data, start, components),
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
         smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, edge),
@@ -116,14 +117,25 @@ def factor_problem(
     return problem, templates
 
 
+def single_gas(light_strength: float) -> DopplerSheets:
+    """The sky of one spectrum times an image, with the penalty on light alone."""
+    return DopplerSheets(0.0, light_strength, templates=1, sheets=1, vmax=0.0)
+
+
 def one_spectrum(
-    datasets: Sequence[Dataset], simplest: RankOne, light_strength: float, grid: CubeGrid | None
+    datasets: Sequence[Dataset],
+    simplest: RankOne,
+    light_strength: float,
+    grid: CubeGrid | None,
+    onward: Solution | None = None,
 ) -> RankOne:
-    """The best single spectrum times an image, with the penalty on light: where fits of several gases start."""
+    """The best single spectrum times an image, with the penalty on light: where fits of several gases start.
+
+    A fit of it may have been made in part.
+    """
     terms = [dataset.term() for dataset in datasets]
-    one = DopplerSheets(0.0, light_strength, templates=1, sheets=1, vmax=0.0)
-    problem, _ = factor_problem(datasets, terms, simplest, one, grid)
-    solution = minimise(FactorEM(), problem, Stopping(ONE_SPECTRUM, 0.0, at_noise=False))
+    problem, _ = factor_problem(datasets, terms, simplest, single_gas(light_strength), grid)
+    solution = minimise(FactorEM(), problem, Stopping(ONE_SPECTRUM, 0.0, at_noise=False), onward=onward)
     factors = cast(FactorState, solution.state).factors
     require_finished(solution)
     image = factors.profiles[0, 0]
@@ -133,9 +145,10 @@ def one_spectrum(
 
 
 @eqx.filter_jit
-def _counts_per_photon(terms: Sequence[PoissonTerm], start: RankOne) -> Float[Array, ""]:
+def _counts_per_photon(data: Sequence[FactorTerm], start: RankOne, components: int) -> Float[Array, ""]:
     """Mean over the photons of a sky of the counts that each makes, all instruments together."""
-    made = [(start.cube * term.sensitivity()).sum((1, 2)).sum() for term in terms]
+    spectra = jnp.zeros((start.spectrum.size, components), start.spectrum.dtype).at[:, 0].set(start.spectrum)
+    made = [(term.map_sensitivity(term.fold(spectra))[0] * start.image).sum() for term in data]
     return reduce(add, made) / (start.spectrum.sum() * start.image.sum())
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +12,20 @@ from jaxtyping import Array, Float
 
 from hifred.assembly import assemble, start_of
 from hifred.data.dataset import Dataset
+from hifred.factorisation import single_gas
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.rank_one import RankOne, rank_one
 from hifred.response.operator import Counts
-from hifred.solvers import Stopping, minimise, solution_cube
+from hifred.solvers import FactorProblem, FactorState, Solution, Stopping, minimise, solution_cube
 from hifred.solvers.driver import require_finished
+from hifred.solvers.factors import moved
 
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest.
 PATIENCE = 20
+# Fits of factorisations of several gases that differ in strengths alone are one for so many steps.
+TRUNK = 40
 # What a C-stat has still to fall, over what it fell in the second half of its steps: as of errors that fall as 1 / n^3.
 LEFT = 1 / 7
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
@@ -146,14 +151,37 @@ class Foretold:
             return self
         return replace(self, groups=self.groups - LEFT * (half.groups - self.groups))
 
-    def carried(self, then: "Foretold", now: "Foretold") -> "Foretold":
-        """As far above another one as it is above what that one was with fewer steps."""
-        return replace(self, groups=now.groups + (self.groups - then.groups))
-
 
 def _error(differences: Float[np.ndarray, " group"]) -> float:
     """Standard error of their sum."""
     return float(np.sqrt(differences.size) * differences.std())
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fit of a factorisation as far as it went, and how well each of its own steps foretells the rest."""
+
+    solution: Solution
+    course: tuple[Foretold, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """All steps, with those before it parted from another one."""
+        return self.solution.history[-1].iteration
+
+    @property
+    def over(self) -> bool:
+        """Whether the last `PATIENCE` steps did not help the rest."""
+        return bool(self.course) and self.steps - _lowest(self.course).iterations >= PATIENCE
+
+    def best(self, most: int) -> Foretold:
+        """That of its own steps, of so many at most in all, which foretells the rest best."""
+        return _lowest([step for step in self.course if step.iterations <= most])
+
+
+def _lowest(course: Sequence[Foretold]) -> Foretold:
+    """The step that foretells the rest best."""
+    return min(course, key=lambda step: step.deviance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +208,8 @@ class Split:
     fraction: float
     seed: int
     _starts: dict = field(default_factory=dict)
-    _fits: dict = field(default_factory=dict)
+    _fits: dict[DopplerSheets, Fitted] = field(default_factory=dict)
+    _trunks: dict[DopplerSheets, Solution] = field(default_factory=dict)
 
     @classmethod
     def of(cls, datasets: Sequence[Dataset], fraction: float = 0.85, seed: int = 0) -> "Split":
@@ -203,7 +232,9 @@ class Split:
     def foretold(self, prior: Prior, stopping: Stopping) -> Foretold:
         """How well a fit of the parts foretells the rest; a factorisation at its best on the way.
 
-        A factorisation that has been fitted before goes on from where it was.
+        A factorisation that has been fitted before goes on from where it was. One of several gases that differs from it
+        in strengths alone, and takes more than `TRUNK` steps, goes on from where the first such fit was after them;
+        the best on the way is then of its own steps.
 
         Parameters
         ----------
@@ -232,25 +263,38 @@ class Split:
 
     def _factors_foretold(self, prior: DopplerSheets, stopping: Stopping) -> Foretold:
         """The same of a factorisation."""
-        onward, course = self._fits.get(prior, (None, []))
+        most = stopping.max_iterations
+        kind = replace(prior, strength=None, light_strength=None)
+        fit = self._fits.get(prior)
+        if fit is None and kind in self._trunks and most > TRUNK:
+            fit = Fitted(self._trunks[kind])
+        if fit is None or fit.steps < TRUNK:
+            fit = self._grown(prior, fit, replace(stopping, max_iterations=min(TRUNK, most)))
+        if fit.steps == TRUNK and not prior.single:
+            self._trunks.setdefault(kind, fit.solution)
+        if fit.steps < most:
+            fit = self._grown(prior, fit, stopping)
+        self._fits[prior] = fit
+        return fit.best(most)
 
-        def best(steps: Sequence[Foretold]) -> Foretold:
-            return min(steps, key=lambda step: step.deviance)
-
-        def over() -> bool:
-            return len(course) - best(course).iterations >= PATIENCE
+    def _grown(self, prior: DopplerSheets, fit: Fitted | None, stopping: Stopping) -> Fitted:
+        """A fit that began, parted from another one, or went on, as far as the rest agrees."""
+        if fit is not None and fit.over:
+            return fit
+        solver, problem = assemble(self.parts, prior, self._start(prior))
+        onward, course = (None, []) if fit is None else (fit.solution, list(fit.course))
+        if onward is not None and not course:
+            onward = replace(onward, state=moved(cast(FactorProblem, problem), cast(FactorState, onward.state)))
+        before = 0 if onward is None else onward.history[-1].iteration - len(course)
 
         def enough(state) -> bool:
             groups = held_out(self.datasets, state.models, self.rests, self.fraction)
-            course.append(Foretold(groups, len(course) + 1))
-            return over()
+            course.append(Foretold(groups, before + len(course) + 1))
+            return course[-1].iterations - _lowest(course).iterations >= PATIENCE
 
-        if onward is None or (onward.history[-1].iteration < stopping.max_iterations and not over()):
-            solver, problem = assemble(self.parts, prior, self._start(prior))
-            onward = minimise(solver, problem, stopping, enough=enough, onward=onward)
-            require_finished(onward)
-            self._fits[prior] = onward, course
-        return best(course[: stopping.max_iterations])
+        solution = minimise(solver, problem, stopping, enough=enough, onward=onward)
+        require_finished(solution)
+        return Fitted(solution, tuple(course))
 
     @cached_property
     def _simplest(self) -> RankOne:
@@ -261,5 +305,7 @@ class Split:
         """Where fits start: those of several gases depend on the strength of the penalty on light alone."""
         key = (prior.light_strength, prior.single) if isinstance(prior, DopplerSheets) else None
         if key not in self._starts:
-            self._starts[key] = start_of(self.parts, prior, self._simplest)
+            known = None if key is None or key[0] is None else self._fits.get(single_gas(key[0]))
+            onward = None if known is None else known.solution
+            self._starts[key] = start_of(self.parts, prior, self._simplest, onward)
         return self._starts[key]

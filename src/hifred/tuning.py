@@ -8,6 +8,7 @@ import numpy as np
 
 from hifred.assembly import require_one_grid
 from hifred.data.dataset import Dataset
+from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.solvers import Stopping
@@ -19,22 +20,23 @@ FACTOR, MOST = 3.0, 7
 NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
-# Strengths of a factorisation are told apart after so many steps, or half of them where one is clearly behind by then;
-# the best one goes on to its end.
-TRIAL = 80
+# Strengths of a factorisation are told apart after so many steps, of which the first `split.TRUNK` are those of the
+# first one; the best one goes on to its end.
+TRIAL = 60
 # Where strengths of a factorisation start.
 START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
-# neighbour. Then so many of the best go on to `TRIAL` steps; where the last is still the best, one three times as large
-# is tried as well. Large speeds learn slowly, and with many photons a small one may be ahead by then: speeds are
-# compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the smallest is taken.
-SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
-FINALISTS = 3
+# neighbour. Then so many of the best go on to `LAST` steps; where the first is still the best, 0 is tried as well, and
+# where the last is, one three times as large. Large speeds learn slowly, and with many photons a small one may be ahead
+# by then: speeds are compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the
+# smallest is taken.
+SPEEDS, SCREENING = (600.0, 1800.0, 5400.0), 40
+FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
-# takes a moment: so many steps for each. Then, with all gases, a few about the best.
-LIGHT, LIGHT_STEPS = 0.01, 60
+# takes a moment. Then, with all gases, a few about the best.
+LIGHT = 0.01
 # With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
 # than `START`: falls within the noise of the rest led to noisy skies.
 SURE = 3.0
@@ -54,7 +56,7 @@ class Choice:
         Field of the prior.
     values, deviances : tuples of float
         What was tried, increasing, and the held-out C-stat of each; of speeds, where it leads after the steps until one
-        fell behind; strengths that did are as far above the best one as they were then.
+        fell behind.
     chosen : float
         The one that was taken.
     """
@@ -74,6 +76,8 @@ class Choice:
     @property
     def at_edge(self) -> str | None:
         """`"lowest"` or `"highest"` where the C-stat still falls at the first (above 0) or last that was tried."""
+        if len(self.values) < 2:
+            return None
         best = min(self.deviances)
         if self.chosen == self.values[-1] and self.deviances[-2] - best >= NOISE:
             return "highest"
@@ -141,8 +145,8 @@ def tune(
 
     All data sets are split; strengths are tried from the prior's own, in steps of 3, first downwards, in the direction
     in which the held-out C-stat falls by `NOISE`, until it does not. A factorisation is fitted in a few steps for that,
-    fewer where it is clearly behind, and the C-stat has to fall by `SURE` standard errors; then it is fitted as far as
-    the rest agrees, which gives the number of iterations. No truth is used.
+    the first of them with the first strength, and the C-stat has to fall by `SURE` standard errors; then it is fitted
+    as far as the rest agrees, which gives the number of iterations. No truth is used.
 
     Parameters
     ----------
@@ -186,10 +190,10 @@ def tune(
             replace(prior, strength=strength), replace(stopping, max_iterations=min(steps, max_iterations))
         )
 
-    trial = _Trial(fit) if factors else partial(fit, max_iterations)
+    trial = TRIAL if factors else max_iterations
 
     def attempt(strength: float) -> Foretold:
-        found = trial(strength)
+        found = fit(trial, strength)
         iterations[strength] = found.iterations
         if say is not None:
             say(f"strength {strength:.3g}: held-out C-stat {found.deviance:.8g}, {found.iterations} iterations")
@@ -257,8 +261,7 @@ def settle(
 
     light = None
     if prior.light_strength is None:
-        one = DopplerSheets(strength=0.0, templates=1, sheets=1, vmax=0.0)
-        light = _smoothest(LIGHT, partial(attempt, "light_strength", one, LIGHT_STEPS))
+        light = _smoothest(LIGHT, partial(attempt, "light_strength", single_gas(LIGHT), ONE_SPECTRUM))
         prior = replace(prior, light_strength=light)
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
@@ -284,31 +287,10 @@ def settle(
             choices.append(Choice.of(name, found))
             prior = replace(prior, **{name: int(choices[-1].chosen)})
     if light is not None:
-        trial = _Trial(partial(fit, "light_strength", like()))
-        found, light = _walk(light, partial(told, "light_strength", trial), SURE)
+        found, light = _walk(light, partial(attempt, "light_strength", like(), TRIAL), SURE)
         choices.insert(0, Choice.of("light_strength", _deviances(found), light))
         prior = replace(prior, light_strength=light)
     return prior, tuple(choices)
-
-
-class _Trial:
-    """A fit of some steps for each value, or of half of them where the best one so far was better by then.
-
-    That one then counts as being as far behind as it was halfway.
-    """
-
-    def __init__(self, fit: Callable[[int, float], Foretold]):
-        self._fit = fit
-        self._best: tuple[Foretold, Foretold] | None = None
-
-    def __call__(self, value: float) -> Foretold:
-        half = self._fit(TRIAL // 2, value)
-        if self._best is not None and self._best[0].falls_below(half, ALIKE, NOISE):
-            return half.carried(*self._best)
-        whole = self._fit(TRIAL, value)
-        if self._best is None or whole.deviance < self._best[1].deviance:
-            self._best = half, whole
-        return whole
 
 
 def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
@@ -316,28 +298,28 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
 
     The speed is the smallest of those in the last round that are as good as its best.
     """
-    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
-
-    def deviance(speed: float) -> float:
-        return found[speed].deviance
-
-    best = min(found, key=deviance)
+    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if speed >= step}
+    if not found:
+        return {0.0: attempt(LAST, 0.0)}, 0.0
+    best = _best(found)
     speeds = list(found)
     place = speeds.index(best)
-    other = min(speeds[max(0, place - 1) : place] + speeds[place + 1 : place + 2], key=deviance, default=best)
-    slow, fast = sorted((best, other))
-    # A whole number, for people.
-    between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
-    if between >= step:
+    near = {speed: found[speed] for speed in speeds[max(0, place - 1) : place + 2] if speed != best}
+    if near:
+        # A whole number, for people.
+        between = float(np.round(np.sqrt(best * _best(near)), -1))
         found[between] = attempt(SCREENING, between)
-    last = {speed: attempt(TRIAL, speed) for speed in sorted(found, key=deviance)[:FINALISTS]}
-    best = min(last, key=lambda speed: last[speed].deviance)
-    if best == SPEEDS[-1]:
-        faster = FACTOR * SPEEDS[-1]
-        last[faster] = attempt(TRIAL, faster)
-        best = min(best, faster, key=lambda speed: last[speed].deviance)
-    alike = [speed for speed in last if last[speed].is_alike(last[best], ALIKE, NOISE)]
-    return found | last, min([best, *alike])
+    last = {speed: attempt(LAST, speed) for speed in sorted(found, key=lambda speed: found[speed].deviance)[:FINALISTS]}
+    for end, beyond in ((speeds[0], 0.0), (speeds[-1], FACTOR * speeds[-1])):
+        if _best(last) == end:
+            last[beyond] = attempt(LAST, beyond)
+    alike = [speed for speed in last if last[speed].is_alike(last[_best(last)], ALIKE, NOISE)]
+    return found | last, min([_best(last), *alike])
+
+
+def _best(found: Mapping[float, Foretold]) -> float:
+    """The value of the lowest C-stat, the smallest of several."""
+    return min(sorted(found), key=lambda value: found[value].deviance)
 
 
 def _rung(first: float, number: int) -> float:

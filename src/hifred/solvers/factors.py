@@ -263,6 +263,12 @@ def _column(problem: FactorProblem, now: Factors, maps: Maps) -> tuple[list[Coun
     return [jnp.maximum(mu + step * d, 0.5 * mu) for d, mu in zip(changes, models, strict=True)], column
 
 
+@eqx.filter_jit
+def moved(problem: FactorProblem, state: FactorState) -> FactorState:
+    """The state of a run, for a problem that differs from its own in penalties alone."""
+    return replace(state, progress=replace(state.progress, penalty=problem.penalty(state.factors)))
+
+
 def root(old, over, under, slopes):
     """Minimiser of `under x - over old log x + g x + (q / 2) (x - old)^2`; `slopes` are `g` and `q`."""
     gradient, q = slopes
