@@ -205,9 +205,9 @@ def test_light_is_changed_only_for_a_clear_gain():
 
 def test_a_large_speed_that_learns_slowly_wins_in_the_end():
     # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000; after 160 steps 1114, 186 and
-    # 1023.
+    # 1023. Those of 0 are made up.
     courses = {
-        600.0: {20: 62228, 40: 19945}, 1800.0: {20: 58466, 40: 12373, 80: 2631},
+        0.0: {20: 150000, 40: 90000}, 600.0: {20: 62228, 40: 19945}, 1800.0: {20: 58466, 40: 12373, 80: 2631},
         3120.0: {20: 80414, 40: 19086, 80: 2800}, 5400.0: {20: 51227, 40: 17530, 80: 3491},
     }  # fmt: skip
     asked = []
@@ -232,16 +232,14 @@ def test_errors_that_fall_with_the_third_power_lead_to_their_limit():
 
 
 def test_the_fastest_is_not_the_last_to_be_tried():
-    found, speed = _race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)
-    assert speed == 16200
-    assert 0 not in found, "it is tried only where the slowest is the best"
+    assert _race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)[1] == 16200
 
 
 def test_none_is_slower_than_a_step():
     def attempt(steps, speed):
         return spread(speed, 0.0)
 
-    assert set(_race(attempt, 700.0)[0]) == {0.0, 1800.0, 3120.0, 5400.0}
+    assert set(_race(attempt, 700.0)[0]) == {0.0, 1040.0, 1800.0, 5400.0}
     assert set(_race(attempt, 4000.0)[0]) == {0.0, 5400.0}
     found, speed = _race(attempt, 9000.0)
     assert (set(found), speed) == ({0.0}, 0.0)
@@ -319,7 +317,7 @@ def test_settings_that_are_not_given_are_chosen(data):
     assert (light.name, light.chosen, speed.name, speed.chosen) == (
         "light_strength", prior.light_strength, "vmax", prior.vmax,
     )  # fmt: skip
-    assert {600.0, 1800.0, 5400.0} < set(speed.values), "and one between or beyond"
+    assert {0.0, 600.0, 1800.0, 5400.0} < set(speed.values), "and one between"
     best = min(speed.deviances)
     assert prior.vmax <= speed.values[speed.deviances.index(best)]
     assert speed.deviances[speed.values.index(prior.vmax)] < best + 50

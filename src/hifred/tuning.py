@@ -26,11 +26,10 @@ TRIAL = 60
 # Where strengths of a factorisation start.
 START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
-# neighbour. Then so many of the best go on to `LAST` steps; where the first is still the best, 0 is tried as well, and
-# where the last is, one three times as large. Large speeds learn slowly, and with many photons a small one may be ahead
-# by then: speeds are compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the
-# smallest is taken.
-SPEEDS, SCREENING = (600.0, 1800.0, 5400.0), 40
+# neighbour. Then so many of the best go on to `LAST` steps; where the last is still the best, one three times as large
+# is tried as well. Large speeds learn slowly, and with many photons a small one may be ahead by then: speeds are
+# compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the smallest is taken.
+SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
@@ -298,21 +297,19 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
 
     The speed is the smallest of those in the last round that are as good as its best.
     """
-    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if speed >= step}
-    if not found:
-        return {0.0: attempt(LAST, 0.0)}, 0.0
+    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
     best = _best(found)
     speeds = list(found)
     place = speeds.index(best)
     near = {speed: found[speed] for speed in speeds[max(0, place - 1) : place + 2] if speed != best}
-    if near:
-        # A whole number, for people.
-        between = float(np.round(np.sqrt(best * _best(near)), -1))
+    slow, fast = sorted((best, _best(near) if near else best))
+    # A whole number, for people.
+    between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
+    if between >= step and between not in found:
         found[between] = attempt(SCREENING, between)
     last = {speed: attempt(LAST, speed) for speed in sorted(found, key=lambda speed: found[speed].deviance)[:FINALISTS]}
-    for end, beyond in ((speeds[0], 0.0), (speeds[-1], FACTOR * speeds[-1])):
-        if _best(last) == end:
-            last[beyond] = attempt(LAST, beyond)
+    if _best(last) == SPEEDS[-1]:
+        last[FACTOR * SPEEDS[-1]] = attempt(LAST, FACTOR * SPEEDS[-1])
     alike = [speed for speed in last if last[speed].is_alike(last[_best(last)], ALIKE, NOISE)]
     return found | last, min([_best(last), *alike])
 
