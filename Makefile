@@ -14,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 TEST_WORKERS ?= 2
 ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 # Compiling takes longer than running at these sizes, and this way of making loops takes a quarter less of it.
-QUICK_COMPILER := XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
+QUICK_COMPILER := XLA_FLAGS="$$XLA_FLAGS --xla_cpu_use_fusion_emitters=false"
 
 BENCHMARKS := $(sort $(wildcard benchmarks/bench_*.py))
 

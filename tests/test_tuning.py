@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import hifred
+from hifred.factorisation import single_gas
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
-from hifred.split import TRUNK, Foretold, Split, held_out, thin
+from hifred.split import BRANCH, PATIENCE, RIPE, TRUNK, Foretold, Split, held_out, thin
 from hifred.tuning import NOISE, START, SURE, Choice, Tuning, _race, _smoothest, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
@@ -258,40 +259,76 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
     assert _race(lambda *_: Foretold(np.full(100, np.inf), 1), 0.0)[1] == 0
 
 
-def test_strengths_part_after_the_first_steps(data):
-    first = hifred.priors.DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
-    other = replace(first, strength=13.5, light_strength=0.03)
-    split, steps = Split.of(data), []
+FIRST = hifred.priors.DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
 
-    def foretold(prior, most):
-        found = split.foretold(prior, Stopping(most, 0.0, at_noise=False))
-        steps.append((split._fits[prior].steps, len(split._fits[prior].course)))
-        return found
 
-    trunk = foretold(first, TRUNK)
-    parted = foretold(other, TRUNK + 3)
-    assert steps == [(TRUNK, TRUNK), (TRUNK + 3, 3)]
+def foretold(split, prior, most):
+    """How well a fit of so many steps foretells the rest, and the fit."""
+    return split.foretold(prior, Stopping(most, 0.0, at_noise=False)), split._fits[prior]
+
+
+def test_strengths_part_after_the_first_steps(data, monkeypatch):
+    monkeypatch.setattr("hifred.split.RIPE", TRUNK)
+    split, most = Split.of(data), TRUNK + BRANCH
+    _, trunk = foretold(split, FIRST, TRUNK)
+    other = replace(FIRST, strength=13.5, light_strength=0.03)
+    parted, fit = foretold(split, other, most)
+    assert (trunk.shared, fit.shared) == (0, TRUNK)
+    assert fit.steps == parted.iterations + PATIENCE or fit.steps == most
     assert parted.iterations > TRUNK, "the best of its own steps"
-    assert parted.deviance != trunk.deviance
+    assert len({step.deviance for step in fit.course[:3]}) == 3, "its steps are not refused for a penalty of the other"
     # Parted from itself, it goes on as if nothing had been.
-    whole = Split.of(data)
-    foretold(first, TRUNK + 3)
-    whole.foretold(first, Stopping(TRUNK + 3, 0.0, at_noise=False))
-    parted = Split.of(data)
-    parted.foretold(first, Stopping(TRUNK, 0.0, at_noise=False))
-    parted._fits.clear()
-    parted.foretold(first, Stopping(TRUNK + 3, 0.0, at_noise=False))
-    last = [one._fits[first].course[-1].deviance for one in (split, parted)]
-    assert last == pytest.approx([whole._fits[first].course[-1].deviance] * 2, rel=1e-6)
+    split._fits.clear()
+    _, again = foretold(split, FIRST, most)
+    _, whole = foretold(Split.of(data), FIRST, TRUNK + 3)
+    assert again.shared == TRUNK
+    assert again.course[2].deviance == pytest.approx(whole.course[TRUNK + 2].deviance, rel=1e-6)
 
 
-def test_what_is_not_alike_does_not_part_from_it(data):
-    first = hifred.priors.DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
+def test_fits_that_do_not_part(data, monkeypatch):
+    monkeypatch.setattr("hifred.split.RIPE", TRUNK)
+    split, most = Split.of(data), TRUNK + BRANCH
+    foretold(split, FIRST, TRUNK)
+    for other, steps in ((replace(FIRST, templates=3), most), (replace(FIRST, strength=4.5), most - 1)):
+        assert foretold(split, other, steps)[1].shared == 0, "of another kind, or of few steps"
+    # One that has parted is made from the start where it is asked for steps that it shared.
+    late = replace(FIRST, strength=0.5)
+    assert foretold(split, late, most)[1].shared == TRUNK
+    few, fit = foretold(split, late, TRUNK)
+    assert fit.shared == 0
+    assert few.deviance == foretold(Split.of(data), late, TRUNK)[0].deviance
+
+
+def test_none_parts_from_a_fit_of_noise(data):
     split = Split.of(data)
-    split.foretold(first, Stopping(TRUNK, 0.0, at_noise=False))
-    for other, most in ((replace(first, templates=3), TRUNK + 1), (replace(first, strength=4.5), TRUNK)):
-        split.foretold(other, Stopping(most, 0.0, at_noise=False))
-        assert len(split._fits[other].course) == split._fits[other].steps
+    best, _ = foretold(split, FIRST, TRUNK)
+    assert best.iterations <= TRUNK - RIPE, "the rest no longer agrees"
+    assert foretold(split, replace(FIRST, strength=13.5), TRUNK + BRANCH)[1].shared == 0
+
+
+def test_a_start_is_the_same_whatever_was_fitted_before(data):
+    fresh, used = Split.of(data), Split.of(data)
+    for steps in (5, 200):
+        foretold(used, single_gas(0.01), steps)
+        used._starts.clear()
+        one, other = fresh._start(FIRST), used._start(FIRST)
+        np.testing.assert_allclose(other.cube, one.cube, rtol=1e-4)
+
+
+def test_speeds_lead_from_half_of_the_steps_there_are(data, monkeypatch):
+    grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(13), SHAPE[1:])
+    moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
+    asked = []
+
+    def foretold(self, prior, stopping):
+        asked.append(stopping.max_iterations)
+        return spread(100.0 + prior.vmax, 1.0)
+
+    monkeypatch.setattr(Split, "foretold", foretold)
+    for most, steps in ((30, {30, 15}), (60, {40, 20, 60, 30}), (200, {40, 20, 80}), (1, {1})):
+        asked.clear()
+        settle(moving, hifred.priors.DopplerSheets(light_strength=0.01), most)
+        assert set(asked) == steps
 
 
 def test_strengths_are_told_apart_after_few_steps(data, monkeypatch):
@@ -328,15 +365,21 @@ def test_settings_that_are_not_given_are_chosen(data):
 
 
 def test_numbers_of_gases_and_sheets_that_are_not_given_are_chosen(data, monkeypatch):
-    monkeypatch.setattr("hifred.tuning.NUMBERS", {"templates": (1, 2), "sheets": (1, 2)})
     grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(13), SHAPE[1:])
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
+    asked = []
+
+    def foretold(self, prior, stopping):
+        asked.append((prior.templates, prior.sheets, stopping.max_iterations))
+        return spread(100.0 * (prior.templates - 9) ** 2 + 10 * (prior.sheets - 2) ** 2, 0.0)
+
+    monkeypatch.setattr(Split, "foretold", foretold)
     prior = hifred.priors.DopplerSheets(light_strength=0.01, vmax=2000.0, templates=None, sheets=None)
     settled, choices = settle(moving, prior, 10)
     assert [choice.name for choice in choices] == ["templates", "sheets"]
     assert settled.unsettled == ("strength",)
-    assert settled.templates in (1, 2)
-    assert settled.sheets in (1, 2)
+    assert (settled.templates, settled.sheets) == (10, 2)
+    assert asked == [*((n, 3, 10) for n in (3, 5, 10, 20)), *((10, n, 10) for n in (1, 2, 3, 5))]
     still, _ = settle(data, replace(prior, vmax=0.0), 10)
     assert still.sheets == 1, "without motion others would be copies"
 

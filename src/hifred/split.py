@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from hifred.assembly import assemble, start_of
 from hifred.data.dataset import Dataset
-from hifred.factorisation import single_gas
+from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
 from hifred.priors import DopplerSheets, Prior
@@ -24,8 +24,9 @@ from hifred.solvers.factors import moved
 
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest.
 PATIENCE = 20
-# Fits of factorisations of several gases that differ in strengths alone are one for so many steps.
-TRUNK = 40
+# Fits of factorisations of several gases that differ in strengths alone are one for so many steps, and then take so
+# many of their own at least; where the first one was best so many steps before or more, each is made from the start.
+TRUNK, BRANCH, RIPE = 40, 20, 5
 # What a C-stat has still to fall, over what it fell in the second half of its steps: as of errors that fall as 1 / n^3.
 LEFT = 1 / 7
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
@@ -145,6 +146,7 @@ class Foretold:
     def led_on(self, half: "Foretold") -> "Foretold":
         """Where the C-stat leads (Richardson's extrapolation), from this fit and the same one after half the steps.
 
+        Both are the lowest on the way: a fit that is past its best leads no further.
         Momentum lets a convex objective fall as `1 / n^2` at least (Nesterov 1983); these fell faster at first.
         """
         if not np.isfinite(half.deviance):
@@ -159,7 +161,10 @@ def _error(differences: Float[np.ndarray, " group"]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fit of a factorisation as far as it went, and how well each of its own steps foretells the rest."""
+    """A fit of a factorisation as far as it went, and how well each of its own steps foretells the rest.
+
+    One that has only just parted from another has no steps of its own, and its state is that of the other's problem.
+    """
 
     solution: Solution
     course: tuple[Foretold, ...] = ()
@@ -168,6 +173,11 @@ class Fitted:
     def steps(self) -> int:
         """All steps, with those before it parted from another one."""
         return self.solution.history[-1].iteration
+
+    @property
+    def shared(self) -> int:
+        """Steps before it parted from another one."""
+        return self.steps - len(self.course)
 
     @property
     def over(self) -> bool:
@@ -233,8 +243,8 @@ class Split:
         """How well a fit of the parts foretells the rest; a factorisation at its best on the way.
 
         A factorisation that has been fitted before goes on from where it was. One of several gases that differs from it
-        in strengths alone, and takes more than `TRUNK` steps, goes on from where the first such fit was after them;
-        the best on the way is then of its own steps.
+        in strengths alone, and takes `TRUNK + BRANCH` steps or more, goes on from where the first such fit was after
+        `TRUNK`, where the rest still agreed with that; the best on the way is then of its own steps.
 
         Parameters
         ----------
@@ -266,11 +276,13 @@ class Split:
         most = stopping.max_iterations
         kind = replace(prior, strength=None, light_strength=None)
         fit = self._fits.get(prior)
-        if fit is None and kind in self._trunks and most > TRUNK:
+        if fit is not None and most <= fit.shared:
+            fit = None
+        if fit is None and kind in self._trunks and most >= TRUNK + BRANCH:
             fit = Fitted(self._trunks[kind])
         if fit is None or fit.steps < TRUNK:
             fit = self._grown(prior, fit, replace(stopping, max_iterations=min(TRUNK, most)))
-        if fit.steps == TRUNK and not prior.single:
+        if fit.steps == TRUNK and not prior.single and fit.course and _lowest(fit.course).iterations > TRUNK - RIPE:
             self._trunks.setdefault(kind, fit.solution)
         if fit.steps < most:
             fit = self._grown(prior, fit, stopping)
@@ -285,7 +297,7 @@ class Split:
         onward, course = (None, []) if fit is None else (fit.solution, list(fit.course))
         if onward is not None and not course:
             onward = replace(onward, state=moved(cast(FactorProblem, problem), cast(FactorState, onward.state)))
-        before = 0 if onward is None else onward.history[-1].iteration - len(course)
+        before = 0 if fit is None else fit.shared
 
         def enough(state) -> bool:
             groups = held_out(self.datasets, state.models, self.rests, self.fraction)
@@ -306,6 +318,6 @@ class Split:
         key = (prior.light_strength, prior.single) if isinstance(prior, DopplerSheets) else None
         if key not in self._starts:
             known = None if key is None or key[0] is None else self._fits.get(single_gas(key[0]))
-            onward = None if known is None else known.solution
+            onward = known.solution if known is not None and known.steps <= ONE_SPECTRUM else None
             self._starts[key] = start_of(self.parts, prior, self._simplest, onward)
         return self._starts[key]

@@ -12,7 +12,7 @@ from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.solvers import Stopping
-from hifred.split import Foretold, Split
+from hifred.split import BRANCH, TRUNK, Foretold, Split
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them; those of light may lie closer.
 FACTOR, MOST = 3.0, 7
@@ -20,9 +20,9 @@ FACTOR, MOST = 3.0, 7
 NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
-# Strengths of a factorisation are told apart after so many steps, of which the first `split.TRUNK` are those of the
-# first one; the best one goes on to its end.
-TRIAL = 60
+# Strengths of a factorisation are told apart after so many steps, the first of them in common; the best one goes on to
+# its end.
+TRIAL = TRUNK + BRANCH
 # Where strengths of a factorisation start.
 START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
@@ -54,8 +54,8 @@ class Choice:
     name : str
         Field of the prior.
     values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; of speeds, where it leads after the steps until one
-        fell behind.
+        What was tried, increasing, and the held-out C-stat of each; of speeds, where it leads from as many steps as
+        each was given.
     chosen : float
         The one that was taken.
     """
@@ -184,15 +184,10 @@ def tune(
     stopping = Stopping(max_iterations, loose, at_noise=False)
     iterations: dict[float, int] = {}
 
-    def fit(steps: int, strength: float) -> Foretold:
-        return split.foretold(
-            replace(prior, strength=strength), replace(stopping, max_iterations=min(steps, max_iterations))
-        )
-
-    trial = TRIAL if factors else max_iterations
+    trial = replace(stopping, max_iterations=min(TRIAL, max_iterations)) if factors else stopping
 
     def attempt(strength: float) -> Foretold:
-        found = fit(trial, strength)
+        found = split.foretold(replace(prior, strength=strength), trial)
         iterations[strength] = found.iterations
         if say is not None:
             say(f"strength {strength:.3g}: held-out C-stat {found.deviance:.8g}, {found.iterations} iterations")
@@ -253,11 +248,6 @@ def settle(
     def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return told(name, partial(fit, name, like, steps), value)
 
-    def lead(like: DopplerSheets, steps: int, speed: float) -> Foretold:
-        # The longer fit first: the shorter one is then part of it.
-        whole = fit("vmax", like, steps, speed)
-        return whole.led_on(fit("vmax", like, steps // 2, speed))
-
     light = None
     if prior.light_strength is None:
         light = _smoothest(LIGHT, partial(attempt, "light_strength", single_gas(LIGHT), ONE_SPECTRUM))
@@ -273,7 +263,14 @@ def settle(
     if prior.vmax is None:
 
         def attempt_speed(steps: int, speed: float) -> Foretold:
-            return told("vmax", partial(lead, like(), steps), speed, f"of {steps} steps leads to ")
+            steps = min(steps, max_iterations)
+
+            def lead(speed: float) -> Foretold:
+                # The longer fit first: the shorter one is then part of it.
+                whole = fit("vmax", like(), steps, speed)
+                return whole.led_on(fit("vmax", like(), max(steps // 2, 1), speed))
+
+            return told("vmax", lead, speed, f"of {steps} steps leads to ")
 
         found, speed = _race(attempt_speed, prior.velocity_step or 0.0)
         choices.append(Choice.of("vmax", _deviances(found), speed))
@@ -293,9 +290,9 @@ def settle(
 
 
 def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
-    """What was tried, by speed, each with the steps it took to fall behind, and the speed; none is below a step.
+    """Where each speed that was tried leads, the last ones from more steps, and the speed; none is below a step.
 
-    The speed is the smallest of those in the last round that are as good as its best.
+    It is the smallest of those in the last round that are as good as its best.
     """
     found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
     best = _best(found)
@@ -305,7 +302,7 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
     slow, fast = sorted((best, _best(near) if near else best))
     # A whole number, for people.
     between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
-    if between >= step and between not in found:
+    if between >= step:
         found[between] = attempt(SCREENING, between)
     last = {speed: attempt(LAST, speed) for speed in sorted(found, key=lambda speed: found[speed].deviance)[:FINALISTS]}
     if _best(last) == SPEEDS[-1]:

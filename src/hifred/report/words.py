@@ -121,8 +121,7 @@ def _thinning(content: Content) -> str:
     parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
     if content.fused.parts is not None:
         parts.append(
-            "Values that fell behind early were fitted no further: strengths are shown as far behind as then, speeds "
-            "by where their fits lead."
+            "Strengths are compared after a few steps, the first of them in common; speeds by where their fits lead."
         )
     if thinning.iterations is not None:
         parts.append(_iterations(content, thinning.iterations))

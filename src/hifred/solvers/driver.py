@@ -139,7 +139,8 @@ def minimise(
     enough : callable, optional
         Called with each state; true ends the run.
     onward : Solution, optional
-        Of the same problem: where to go on from, in place of the solver's start.
+        Where to go on from, in place of the solver's start: of the same problem, or of one that it was moved from
+        (`factors.moved`), whose objectives then come first in the history.
 
     Returns
     -------
