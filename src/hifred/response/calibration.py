@@ -1,6 +1,6 @@
 """Instruments given by their calibration: RMF bins, area, PSF and vignetting at a few energies, pixels on the sky."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -248,10 +248,11 @@ class Calibration(Recipe):
         sky = self.grid_shape[1:]
         pixels = np.eye(int(np.prod(sky))) if self.pixels is None else self.pixels.toarray()
         images = pixels.reshape(-1, *sky)
+        correlated = (lambda node, term: images) if self.psf is None else _correlations(images, self.psf)
         out = np.zeros((self._nodes, len(images), *sky))
         for node in range(self._nodes):
             for term in range(self._terms):
-                part = images if self.psf is None else _correlate(images, self.psf[node, term])
+                part = correlated(node, term)
                 out[node] += part if self.maps is None else part * self.maps[node, term]
         return np.maximum(out.reshape(self._nodes, len(images), -1), 0)
 
@@ -327,13 +328,22 @@ class Calibration(Recipe):
         return mean.reshape(self.detector_shape)
 
 
-def _correlate(images: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """`out[p] = sum_q kernel[q - p + half] images[q]`, nothing beyond the frame; images (n, M, N)."""
-    hy, hx = kernel.shape[0] // 2, kernel.shape[1] // 2
-    size = [scipy.fft.next_fast_len(n + 2 * h, real=True) for n, h in zip(images.shape[1:], (hy, hx), strict=True)]
-    product = scipy.fft.rfft2(images, size) * scipy.fft.rfft2(kernel[::-1, ::-1], size)
-    full = scipy.fft.irfft2(product, size)
-    return full[:, hy : hy + images.shape[1], hx : hx + images.shape[2]]
+def _correlations(images: np.ndarray, kernels: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    """`out[p] = sum_q kernel[q - p + half] images[q]` by node and term, nothing beyond the frame; images (n, M, N)."""
+    shape = images.shape[1:]
+    centre = [n // 2 for n in kernels.shape[2:]]
+    # No farther than the frame is wide. What wraps around falls into what is cut away.
+    half = [min(c, n - 1) for c, n in zip(centre, shape, strict=True)]
+    size = [scipy.fft.next_fast_len(n + h, real=True) for n, h in zip(shape, half, strict=True)]
+    within = tuple(slice(c - h, c + h + 1) for c, h in zip(centre, half, strict=True))
+    kept = (slice(None), *(slice(h, h + n) for n, h in zip(shape, half, strict=True)))
+    transformed = scipy.fft.rfft2(images, size)
+
+    def correlated(node: int, term: int) -> np.ndarray:
+        kernel = scipy.fft.rfft2(kernels[node, term][within][::-1, ::-1], size)
+        return scipy.fft.irfft2(transformed * kernel, size)[kept]
+
+    return correlated
 
 
 def _folded(matrices, gather: sp.csr_array, position: np.ndarray):
