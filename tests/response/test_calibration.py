@@ -78,7 +78,7 @@ def calibrations(draw):
     return shape, parts
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(case=calibrations(), dense=st.booleans())
 def test_calibration_is_the_model(assert_dot, apply, case, dense):
     shape, parts = case
