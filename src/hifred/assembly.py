@@ -12,7 +12,7 @@ from hifred.grid import CubeGrid
 from hifred.poisson import PoissonTerm
 from hifred.priors import CubePrior, Denoiser, DopplerSheets, Prior, SubspacePrior
 from hifred.priors.prior import AnalysisL1
-from hifred.priors.rank_one import RankOne, rank_one
+from hifred.priors.rank_one import RankOne
 from hifred.solvers import (
     EM,
     CubeProblem,
@@ -28,6 +28,7 @@ from hifred.solvers import (
     SubspaceProblem,
 )
 from hifred.solvers.newton import BARRIER
+from hifred.solvers.rank_one import rank_one
 
 
 def assemble(datasets: Sequence[Dataset], prior: Prior, start: RankOne | None = None) -> tuple[Solver, Problem]:
@@ -56,7 +57,7 @@ def start_of(
     The simplest sky, where other fits of the same data start, may be known already, and so may a fit of a single gas,
     which goes on.
     """
-    simplest = rank_one([dataset.term() for dataset in datasets]) if simplest is None else simplest
+    simplest = rank_one(datasets) if simplest is None else simplest
     if isinstance(prior, DopplerSheets) and prior.light_strength is not None and not prior.single:
         return one_spectrum(datasets, simplest, prior.light_strength, require_one_grid(datasets), onward)
     return simplest

@@ -20,6 +20,7 @@ from hifred.priors.doppler_sheets import DopplerSheets, start_factors
 from hifred.priors.doppler_shift import OPAQUE, TemplateGrid, template_grid
 from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import RelativeSmoothness, camera_weights, even_weights
+from hifred.priors.template_smoothness import TemplateSmoothness
 from hifred.solvers.driver import Solution, Stopping, minimise, require_finished
 from hifred.solvers.factor_term import FactorTerm
 from hifred.solvers.factors import FactorEM, FactorProblem, Factors, FactorState
@@ -102,15 +103,19 @@ def factor_problem(
         return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts))
 
     data = tuple(FactorTerm.of(dataset, components) for dataset in datasets)
+    unit, totals = _counts_per_photon(data, start, components), templates.shift.totals()
+    photons = start.spectrum.sum() * start.image.sum()
+    along_energy = TemplateSmoothness.of(totals, unit * photons / gases, prior.template_strength)
     problem = FactorProblem(
         data,
         templates.shift,
-        templates.shift.totals(),
+        totals,
         start.image,
-        _counts_per_photon(data, start, components),
+        unit,
         smoothness(weights, strength, 2 * strength),
         smoothness(weights, 3 * strength, 0.0),
         smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, edge),
+        along_energy,
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),
         seeks,
     )
@@ -119,7 +124,7 @@ def factor_problem(
 
 def single_gas(light_strength: float) -> DopplerSheets:
     """The sky of one spectrum times an image, with the penalty on light alone."""
-    return DopplerSheets(0.0, light_strength, templates=1, sheets=1, vmax=0.0)
+    return DopplerSheets(0.0, light_strength, templates=1, sheets=1, vmax=0.0, template_strength=0.0)
 
 
 def one_spectrum(

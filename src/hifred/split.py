@@ -16,19 +16,20 @@ from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.grid import number, whole_numbers
 from hifred.poisson import half_deviance
 from hifred.priors import DopplerSheets, Prior
-from hifred.priors.rank_one import RankOne, rank_one
+from hifred.priors.rank_one import RankOne
 from hifred.response.operator import Counts
 from hifred.solvers import FactorProblem, FactorState, Solution, Stopping, minimise, solution_cube
 from hifred.solvers.driver import require_finished
 from hifred.solvers.factors import moved
+from hifred.solvers.rank_one import rank_one
 
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest.
 PATIENCE = 20
 # Fits of factorisations of several gases that differ in strengths alone are one for so many steps, and then take so
 # many of their own at least; where the first one was best so many steps before or more, each is made from the start.
 TRUNK, BRANCH, RIPE = 40, 20, 5
-# What a C-stat has still to fall, over what it fell in the second half of its steps: as of errors that fall as 1 / n^3.
-LEFT = 1 / 7
+# What a C-stat has still to fall, over its fall in the last quarter of the steps: as of errors that fall as 1 / n^3.
+LEFT = 1 / ((4 / 3) ** 3 - 1)
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
 GROUPS = 1000
 
@@ -143,15 +144,15 @@ class Foretold:
         rises = self.groups - best.groups
         return bool(rises.sum() < max(within * _error(rises), least))
 
-    def led_on(self, half: "Foretold") -> "Foretold":
-        """Where the C-stat leads (Richardson's extrapolation), from this fit and the same one after half the steps.
+    def led_on(self, before: "Foretold") -> "Foretold":
+        """Where the C-stat leads (Richardson's extrapolation), from this fit and the same one after 3/4 of the steps.
 
         Both are the lowest on the way: a fit that is past its best leads no further.
         Momentum lets a convex objective fall as `1 / n^2` at least (Nesterov 1983); these fell faster at first.
         """
-        if not np.isfinite(half.deviance):
+        if not np.isfinite(before.deviance):
             return self
-        return replace(self, groups=self.groups - LEFT * (half.groups - self.groups))
+        return replace(self, groups=self.groups - LEFT * (before.groups - self.groups))
 
 
 def _error(differences: Float[np.ndarray, " group"]) -> float:
@@ -311,7 +312,7 @@ class Split:
     @cached_property
     def _simplest(self) -> RankOne:
         """The simplest sky of the parts."""
-        return rank_one([part.term() for part in self.parts])
+        return rank_one(self.parts)
 
     def _start(self, prior: Prior) -> RankOne:
         """Where fits start: those of several gases depend on the strength of the penalty on light alone."""

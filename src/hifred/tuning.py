@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 
@@ -34,7 +34,7 @@ FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
-# takes a moment. Then, with all gases, a few about the best.
+# takes a moment. Then, with all gases, smaller ones: the largest that was as good as the best is where they start.
 LIGHT = 0.01
 # With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
 # than `START`: falls within the noise of the rest led to noisy skies.
@@ -212,7 +212,8 @@ def settle(
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best; then `vmax`,
     with short fits, the smallest of the last ones that leads as far as the best (0 where no motion is seen); then the
-    numbers of templates and sheets, with fits as long as the rest agrees; then `light_strength` again, with all gases.
+    numbers of templates and sheets, with fits as long as the rest agrees; then smaller values of `light_strength`,
+    with all gases.
 
     Parameters
     ----------
@@ -250,7 +251,8 @@ def settle(
 
     light = None
     if prior.light_strength is None:
-        light = _smoothest(LIGHT, partial(attempt, "light_strength", single_gas(LIGHT), ONE_SPECTRUM))
+        found, light = _smoothest(LIGHT, partial(attempt, "light_strength", single_gas(LIGHT), ONE_SPECTRUM))
+        choices.append(Choice.of("light_strength", _deviances(found), light))
         prior = replace(prior, light_strength=light)
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
@@ -268,7 +270,7 @@ def settle(
             def lead(speed: float) -> Foretold:
                 # The longer fit first: the shorter one is then part of it.
                 whole = fit("vmax", like(), steps, speed)
-                return whole.led_on(fit("vmax", like(), max(steps // 2, 1), speed))
+                return whole.led_on(fit("vmax", like(), max(3 * steps // 4, 1), speed))
 
             return told("vmax", lead, speed, f"of {steps} steps leads to ")
 
@@ -283,9 +285,10 @@ def settle(
             choices.append(Choice.of(name, found))
             prior = replace(prior, **{name: int(choices[-1].chosen)})
     if light is not None:
-        found, light = _walk(light, partial(attempt, "light_strength", like(), TRIAL), SURE)
-        choices.insert(0, Choice.of("light_strength", _deviances(found), light))
-        prior = replace(prior, light_strength=light)
+        found, smaller = _walk(light, partial(attempt, "light_strength", like(), TRIAL), SURE, (-PARTS,))
+        if smaller != light:
+            choices[0] = Choice.of("light_strength", _deviances(found), smaller)
+            prior = replace(prior, light_strength=smaller)
     return prior, tuple(choices)
 
 
@@ -321,22 +324,24 @@ def _rung(first: float, number: int) -> float:
     return first * FACTOR ** (number / PARTS)
 
 
-def _walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, Foretold], float]:
+def _walk(
+    first: float, attempt: Callable[[float], Foretold], surely: float, strides: Sequence[int] = (-PARTS, PARTS)
+) -> tuple[dict[float, Foretold], float]:
     """What was tried, by value, and the value that steps of 3 from the first one lead to."""
-    found, place = _climb(lambda rung: attempt(_rung(first, rung)), surely)
+    found, place = _climb(lambda rung: attempt(_rung(first, rung)), surely, 0, strides)
     return {_rung(first, rung): one for rung, one in found.items()}, _rung(first, place)
 
 
 def _climb(
-    attempt: Callable[[int], Foretold], surely: float, start: int = 0, stride: int = PARTS
+    attempt: Callable[[int], Foretold], surely: float, start: int, strides: Sequence[int]
 ) -> tuple[dict[int, Foretold], int]:
-    """What was tried, by rung, and the rung that strides lead to.
+    """What was tried, by rung, and the rung that strides, downwards and upwards in turn, lead to.
 
     Each stride lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the
     next smaller one is worse: the curve has one valley.
     """
     found, place = {start: attempt(start)}, start
-    for way in (-stride, stride):
+    for way in strides:
         while len(found) < MOST:
             following = found[place + way] = attempt(place + way)
             if not following.falls_below(found[place], surely, NOISE):
@@ -347,17 +352,26 @@ def _climb(
     return found, place
 
 
-def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> float:
-    """The largest value that is as good as the best one (`ALIKE`): found in steps of 3, then in `PARTS` of them."""
-    at = cache(lambda rung: attempt(_rung(first, rung)))
-    _, place = _climb(at, 0.0)
-    _, place = _climb(at, 0.0, place, 1)
+def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
+    """What was tried, and the largest value that is as good as the best one (`ALIKE`).
+
+    It is found in steps of 3, then in `PARTS` of them.
+    """
+    tried: dict[int, Foretold] = {}
+
+    def at(rung: int) -> Foretold:
+        if rung not in tried:
+            tried[rung] = attempt(_rung(first, rung))
+        return tried[rung]
+
+    _, place = _climb(at, 0.0, 0, (-PARTS, PARTS))
+    _, place = _climb(at, 0.0, place, (-1, 1))
     best = at(place)
     for rung in range(place + 1, place + MOST):
         if not at(rung).is_alike(best, ALIKE, NOISE):
             break
         place, best = rung, min(best, at(rung), key=lambda one: one.deviance)
-    return _rung(first, place)
+    return {_rung(first, rung): one for rung, one in tried.items()}, _rung(first, place)
 
 
 def _deviances(found: Mapping[float, Foretold]) -> dict[float, float]:

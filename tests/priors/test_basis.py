@@ -3,7 +3,7 @@ import pytest
 
 from hifred import Dataset, Response
 from hifred.priors.basis import MAX_AUTOMATIC_RANK, _left_vectors, noise_edge, principal_spectra, signal_power
-from hifred.priors.rank_one import rank_one
+from hifred.solvers.rank_one import rank_one
 
 SKY = (12, 12)
 
@@ -27,7 +27,7 @@ def three_components(photons):
 
 
 def basis(data, term, rank=None):
-    return principal_spectra(term, data.response, rank_one([term]), rank)
+    return principal_spectra(term, data.response, rank_one([data]), rank)
 
 
 def largest_angle(found, truth):

@@ -3,15 +3,15 @@ import pytest
 
 from hifred.priors import Starlet2D1D, Unregularized
 from hifred.priors.noise import noise_scale
-from hifred.priors.rank_one import rank_one
+from hifred.solvers.rank_one import rank_one
 
 
 @pytest.fixture(scope="module")
 def mock(instruments, sky, observe):
     """Data terms and the rank-one model of a small observation."""
     shape, kernels = instruments
-    terms = [data.term() for data in observe(sky(shape), kernels)]
-    return terms, rank_one(terms)
+    data = observe(sky(shape), kernels)
+    return [one.term() for one in data], rank_one(data)
 
 
 def test_unregularized_has_no_penalty(mock):

@@ -10,10 +10,11 @@ from hifred import priors
 from hifred.assembly import assemble
 from hifred.metrics import nmse, spectral_angle
 from hifred.priors.guided import NEAREST, GuidedSmoothness, RelativeSpectra, sharpest_camera
-from hifred.priors.rank_one import RankOne, rank_one
+from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import camera_weights, even_weights
 from hifred.simulate import scene
 from hifred.solvers import EM, Stopping, minimise, solution_cube
+from hifred.solvers.rank_one import rank_one
 from hifred.tuning import tune
 
 SHAPE = (4, 3, 5)
@@ -174,8 +175,8 @@ def test_strong_penalty_leaves_one_spectrum(x64, sky, observe):
 
 def test_ties_are_those_of_the_camera(instruments, sky, observe):
     shape, kernels = instruments
-    terms = [data.term() for data in observe(sky(shape), kernels)]
-    start = rank_one(terms)
+    data = observe(sky(shape), kernels)
+    terms, start = [one.term() for one in data], rank_one(data)
     assert sharpest_camera(terms, start) is terms[0]
     penalty = GuidedSmoothness(strength=0.5).prepare(terms, start)
     expected = 0.5 * camera_weights(terms[0], shape[1:])[: len(NEAREST)]
@@ -191,8 +192,8 @@ def test_ties_are_those_of_the_camera(instruments, sky, observe):
 
 def test_even_ties_without_a_camera(instruments, sky, observe):
     shape, kernels = instruments
-    terms = [data.term() for data in observe(sky(shape), {"calorimeter": kernels["calorimeter"]})]
-    start = rank_one(terms)
+    data = observe(sky(shape), {"calorimeter": kernels["calorimeter"]})
+    terms, start = [one.term() for one in data], rank_one(data)
     assert sharpest_camera(terms, start) is None
     penalty = GuidedSmoothness(strength=1.0).prepare(terms, start)
     np.testing.assert_allclose(penalty.ties, even_weights(shape[1:])[: len(NEAREST)], rtol=1e-6)

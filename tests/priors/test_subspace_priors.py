@@ -185,12 +185,12 @@ def test_sobolev_weights_of_a_featureless_image_are_finite(sky):
 def mock(instruments, sky, observe):
     """Data terms on component maps, the rank-one model and the basis of a small observation."""
     from hifred.poisson import PoissonTerm
-    from hifred.priors.rank_one import rank_one
+    from hifred.solvers.rank_one import rank_one
 
     shape, kernels = instruments
     data = observe(sky(shape), kernels)
     terms = [d.term() for d in data]
-    first = rank_one(terms)
+    first = rank_one(data)
     spectra = LowRank(rank=3).basis(terms[1], data[1].response, first)
     restricted = [
         PoissonTerm(d.response.restricted(spectra.spectra), t.counts, t.background, t.mask)

@@ -105,6 +105,27 @@ def test_back_projections_are_gradients(data):
     np.testing.assert_allclose(term.spectrum_sensitivity(maps), term.to_spectra(maps, ones), rtol=1e-4)
 
 
+def test_sensitivities_where_a_response_is_a_sum_of_products():
+    """Of areas and PSFs that vary with energy, factors may be negative."""
+    rng = np.random.default_rng(0)
+    shape = (6, 4, 5)
+    area = 1 + rng.random(shape)
+    area[0] = area[:, 1, 1] = 0
+    psf = rng.random((6, 3, 3))
+    response = Response.from_kernels(shape, area=area, psf=psf / psf.sum((1, 2), keepdims=True))
+    term = FactorTerm.of(Dataset(rng.poisson(20.0, shape), response), 2)
+    assert len(term.folds) > 1
+    assert term.whole
+    spectra, maps = (jnp.asarray(rng.random(s), jnp.float32) for s in ((6, 2), (2, 4, 5)))
+    folded, ones = term.fold(spectra), jnp.ones(shape, jnp.float32)
+    np.testing.assert_allclose(term.map_sensitivity(folded), term.to_maps(folded, ones), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(term.spectrum_sensitivity(maps), term.to_spectra(maps, ones), rtol=1e-4, atol=1e-5)
+    cube = np.einsum("er,ryx->eyx", spectra, maps)
+    np.testing.assert_allclose(term.predict(folded, maps), response.mv(cube), rtol=1e-4, atol=1e-4)
+    expected = np.einsum("er,eyx->ryx", spectra, term.data.sensitivity())
+    np.testing.assert_allclose(term.map_sensitivity(folded), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_single_bins_may_be_left_out(data, assert_never_rises):
     """What is left out has no say: neither its counts nor its response."""
     first = data[0]

@@ -1,5 +1,7 @@
 """Sky model: moving sheets of a few gases, whose spectra are learned and seen at many velocities."""
 
+from functools import partial
+
 import equinox as eqx
 import numpy as np
 
@@ -10,6 +12,8 @@ from hifred.priors.prior import Prior, require_whole
 STEPS = 10
 # Gases and layers by default; answers change little with either.
 TEMPLATES, SHEETS = 5, 3
+# Smoothness of templates that served scenes with lines and with a bright point (docs/design/005).
+TEMPLATE_STRENGTH = 1.0
 # Columns are at most this, 1e22 cm-2: beyond, gas is opaque to X-rays.
 MOST_COLUMN = 100.0
 
@@ -37,6 +41,9 @@ class DopplerSheets(Prior):
     light_strength : float, optional
         Weight of relative differences of the light of neighbouring pixels, in counts. Of steps that would
         cost more than 10 in log likelihood only the logarithm counts: points stay sharp.
+    template_strength : float
+        Weight of relative differences of neighbouring energies of a template, in counts. Of steps far above the noise
+        of its counts, as at lines, only the logarithm counts.
     templates : int, optional
         Number of gases. None: chosen from the data, by four fits that go on as long as kept-back photons agree.
     sheets : int, optional
@@ -55,6 +62,9 @@ class DopplerSheets(Prior):
 
     strength: float | None = _optional("strength")
     light_strength: float | None = _optional("light_strength")
+    template_strength: float = eqx.field(
+        default=TEMPLATE_STRENGTH, converter=partial(number, "template_strength"), kw_only=True
+    )
     templates: int | None = TEMPLATES
     sheets: int | None = SHEETS
     vmax: float | None = _optional("vmax")
@@ -68,6 +78,9 @@ class DopplerSheets(Prior):
                 require_whole(name, getattr(self, name), 1)
         if self.light_strength is not None and not 0 <= self.light_strength < float("inf"):
             raise ValueError(f"light_strength: expected a finite number of at least 0, found {self.light_strength}")
+        if not 0 <= self.template_strength < float("inf"):
+            found = self.template_strength
+            raise ValueError(f"template_strength: expected a finite number of at least 0, found {found}")
         if self.vmax is not None and not 0 <= self.vmax < 1e5:
             raise ValueError(f"vmax: expected a speed of 0 to 100000 km/s, found {self.vmax}")
         for name in ("velocity_step", "smoothing"):

@@ -36,7 +36,7 @@ class FactorTerm(eqx.Module):
     channels, energies : arrays of shape (channel,) and tuple of arrays of shape (energy,)
         Channels that are used, and `S_t'` of them: how much each energy counts.
     sky : tuple of arrays of shape (y, x)
-        `M_t'` of the detector pixels that are used.
+        `M_t'` of the detector pixels that are used. Of a product, both factors may be negative.
     fold_first : bool
         Whether channels are blurred, not components.
     whole : bool
@@ -69,7 +69,7 @@ class FactorTerm(eqx.Module):
             tuple(part.sky(channels.size if fold_first else components) for part in products),
             jnp.asarray(channels, dtype),
             tuple(jnp.asarray(part.spectral.T @ channels.astype(float), dtype) for part in products),
-            tuple(jnp.maximum(blur.rmv(used)[0], 0) for blur in one),
+            tuple(blur.rmv(used)[0] for blur in one),
             fold_first,
             whole,
         )
@@ -108,7 +108,7 @@ class FactorTerm(eqx.Module):
         if not self.whole:
             return self.to_maps(folded, self._ones)
         weights = [self.channels @ a for a in folded]
-        return reduce(add, [w[:, None, None] * sky for w, sky in zip(weights, self.sky, strict=True)])
+        return jnp.maximum(reduce(add, [w[:, None, None] * sky for w, sky in zip(weights, self.sky, strict=True)]), 0)
 
     def to_spectra(self, maps: Maps, ratios: Counts) -> Spectra:
         """`sum_t S_t' ratios (M_t a)'`."""
@@ -124,4 +124,4 @@ class FactorTerm(eqx.Module):
         if not self.whole:
             return self.to_spectra(maps, self._ones)
         weights = [jnp.einsum("yx,ryx->r", sky, maps) for sky in self.sky]
-        return reduce(add, [e[:, None] * w for e, w in zip(self.energies, weights, strict=True)])
+        return jnp.maximum(reduce(add, [e[:, None] * w for e, w in zip(self.energies, weights, strict=True)]), 0)

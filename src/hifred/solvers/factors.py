@@ -13,6 +13,7 @@ from hifred.poisson import PoissonTerm
 from hifred.priors.doppler_sheets import MOST_COLUMN
 from hifred.priors.doppler_shift import OPAQUE, DopplerShift
 from hifred.priors.relative import RelativeSmoothness
+from hifred.priors.template_smoothness import TemplateSmoothness
 from hifred.response.operator import Counts, Cube
 from hifred.solvers.factor_term import TINY, FactorTerm, Maps, Spectra
 from hifred.solvers.solver import Progress, Solver, State, change, half_cstats
@@ -22,6 +23,8 @@ FACTOR = (0.2, 5.0)
 MOMENTUM = 0.95
 # Part of a plain step, in logarithms, that is taken where the whole one is too long.
 SHORT = 0.3
+# Attempts of a step: extrapolated, by half as much, plain, short.
+LADDER = 4
 # Factors are kept above this fraction of their mean: what is zero would stay zero.
 LEAST = 1e-9
 # A column that is sought is divided or multiplied by this at most in a step, and stays above the least, 1e22 cm-2.
@@ -74,6 +77,8 @@ class FactorProblem(eqx.Module):
         Counts for each photon of the sky, in the mean: light is penalised in counts.
     profile_penalty, mixture_penalty, light_penalty : RelativeSmoothness
         Of profiles (space and velocity), mixture (space) and the light of each pixel, `sum_sj f` (space).
+    template_penalty : TemplateSmoothness
+        Of templates along energy.
     start : Factors
         Where to start.
     seeks_column : bool
@@ -88,6 +93,7 @@ class FactorProblem(eqx.Module):
     profile_penalty: RelativeSmoothness
     mixture_penalty: RelativeSmoothness
     light_penalty: RelativeSmoothness
+    template_penalty: TemplateSmoothness
     start: Factors
     seeks_column: bool = eqx.field(static=True)
 
@@ -107,14 +113,15 @@ class FactorProblem(eqx.Module):
         return tuple(term.predict(term.fold(spectra), maps) for term in self.data)
 
     def penalty(self, factors: Factors) -> Float[Array, ""]:
-        """Of profiles, mixture, light and column."""
+        """Of profiles, mixture, light, templates and column."""
         light = self.unit * factors.profiles.sum((0, 1), keepdims=True)
-        maps = (
+        total = (
             self.profile_penalty.value(factors.profiles / self.image)
             + self.mixture_penalty.value(factors.mixture)
             + self.light_penalty.value(light)
+            + self.template_penalty.value(factors.templates)
         )
-        return maps + 0.5 * factors.column**2 if self.seeks_column else maps
+        return total + 0.5 * factors.column**2 if self.seeks_column else total
 
     def profile_slopes(self, factors: Factors) -> tuple[Array, Array]:
         """Gradient and curvature of the penalties by profiles, where mixtures sum to 1."""
@@ -152,9 +159,10 @@ class FactorEM(Solver[FactorProblem, FactorState]):
     """Alternating multiplicative steps for profiles, mixture and templates, with momentum on the logarithms.
 
     Profiles and mixture: the minimum of the EM majoriser plus a quadratic that has the gradient of the penalty and
-    lies, to second order, above it: the root of `q x^2 + b x - n = 0`. Templates: the plain multiplicative step. Where
-    the extrapolated factors are worse than the ones before, the plain ones are taken; a part of their step, or none,
-    where they are worse too. (After METHOD, section 6.)
+    lies, to second order, above it: the root of `q x^2 + b x - n = 0`. Templates: the minimum of the majoriser plus
+    their penalty, by Newton steps along energy; without a penalty it is the plain multiplicative step. Where the
+    extrapolated factors are worse than the ones before, half the extrapolation is tried, then the plain ones, then a
+    part of their step, or none. (After METHOD, section 6.)
     """
 
     def init(self, problem: FactorProblem) -> FactorState:
@@ -175,6 +183,9 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         def ahead():
             return _extrapolated(problem, plain, state.image, exponent), following
 
+        def halfway():
+            return _extrapolated(problem, plain, state.image, 0.5 * exponent), following
+
         def alone():
             return plain, jnp.ones_like(following)
 
@@ -184,19 +195,19 @@ class FactorEM(Solver[FactorProblem, FactorState]):
 
         def attempt(tried):
             number, _ = tried
-            factors, momentum = jax.lax.switch(number, (ahead, alone, short))
+            factors, momentum = jax.lax.switch(number, (ahead, halfway, alone, short))
             factors = normalised(problem, factors)
             models, penalty = problem.predict(factors), problem.penalty(factors)
             falls = change(terms, state.models, models) + penalty - state.progress.penalty <= 0
             # Where the last one is worse as well, things stay.
-            ends = falls | (number == 2)
+            ends = falls | (number == LADDER - 1)
             better = (factors, models, penalty, momentum)
             same = (state.factors, state.models, state.progress.penalty, jnp.ones_like(momentum))
             chosen = jax.tree.map(lambda new, old: jnp.where(falls, new, old), better, same)
-            return jnp.where(ends, 3, number + 1), chosen
+            return jnp.where(ends, LADDER, number + 1), chosen
 
         start = (state.factors, state.models, state.progress.penalty, following)
-        _, (factors, models, penalty, momentum) = jax.lax.while_loop(lambda t: t[0] < 3, attempt, (0, start))
+        _, (factors, models, penalty, momentum) = jax.lax.while_loop(lambda t: t[0] < LADDER, attempt, (0, start))
         progress = Progress(half_cstats(terms, models), penalty, decrement)
         return FactorState(progress, factors, plain, models, momentum)
 
@@ -238,7 +249,7 @@ class FactorEM(Solver[FactorProblem, FactorState]):
         _, transpose = jax.vjp(lambda templates: problem.shift.spectra(templates, now.column), now.templates)
         cube = (spectra.shape[0], *shape[:2])
         (up,), (down,) = transpose(up.reshape(cube)), transpose(down.reshape(cube))
-        templates = jnp.where(down > 0, now.templates * up / jnp.where(down > 0, down, 1), now.templates)
+        templates = problem.template_penalty.step(now.templates, up, down)
         return normalised(problem, replace(now, templates=templates)), decrement
 
     def cube(self, problem: FactorProblem, state: FactorState) -> Cube:
