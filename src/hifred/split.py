@@ -92,17 +92,16 @@ def held_out(
     """
     groups = []
     for dataset, model, rest in zip(datasets, models, rests, strict=True):
-        expected, counts = (jnp.asarray(array, dataset.response.dtype) for array in (model, rest))
-        expected = expected * ((1 - fraction) / fraction)
-        pixels = np.asarray(_by_pixel(expected, counts, jnp.asarray(dataset.mask)), dtype=float)
+        fitted, counts = (jnp.asarray(array, dataset.response.dtype) for array in (model, rest))
+        pixels = np.asarray(_by_pixel(fitted, counts, dataset.mask, (1 - fraction) / fraction), dtype=float)
         groups.append(np.add.reduceat(pixels, np.arange(0, pixels.size, -(-pixels.size // GROUPS))))
     return np.concatenate(groups)
 
 
 @jax.jit
-def _by_pixel(expected: Counts, counts: Counts, mask: Array) -> Float[Array, " pixel"]:
-    """C-stat of each detector pixel; over flat arrays, see `PoissonTerm`."""
-    parts = jnp.where(mask.ravel(), half_deviance(expected.ravel(), counts.ravel()), 0)
+def _by_pixel(model: Counts, counts: Counts, mask: Array | np.ndarray, scale: Array | float) -> Float[Array, " pixel"]:
+    """C-stat of each detector pixel under so many times the model; over flat arrays, see `PoissonTerm`."""
+    parts = jnp.where(mask.ravel(), half_deviance(scale * model.ravel(), counts.ravel()), 0)
     return 2 * parts.reshape(mask.shape[0], -1).sum(0)
 
 

@@ -320,8 +320,8 @@ def _best(found: Mapping[float, Foretold]) -> float:
 
 
 def _rung(first: float, number: int) -> float:
-    """The value so many parts of steps of 3 above the first one."""
-    return first * FACTOR ** (number / PARTS)
+    """The value so many parts of steps of 3 above the first one, the same whichever way it is reached."""
+    return float(f"{first * FACTOR ** (number / PARTS):.6g}")
 
 
 def _walk(
