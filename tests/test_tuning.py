@@ -9,7 +9,7 @@ from hifred.factorisation import single_gas
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, minimise
 from hifred.split import BRANCH, RIPE, TRUNK, Foretold, Split, held_out, thin
-from hifred.tuning import NOISE, START, SURE, Choice, Tuning, _race, _smoothest, _walk, settle, tune
+from hifred.tuning import NOISE, START, SURE, Choice, Tuning, _number, _race, _rung, _smoothest, _walk, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -160,6 +160,15 @@ def test_of_lights_that_are_alike_the_largest_is_taken():
     assert smoothest(bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
     tried = []
     assert smoothest(lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
+
+
+def test_a_rung_is_the_same_from_either_side():
+    lights = {_rung(0.01, number) for number in range(-12, 13)}
+    for number in range(-8, 9):
+        assert _number(0.01, _rung(0.01, number)) == number
+        found, value = _walk(0.01, bowl(_rung(0.01, number - 2), 90.0), SURE, (-2,), number)
+        assert set(found) == {_rung(0.01, number - step) for step in (0, 2, 4)} < lights
+        assert value == _rung(0.01, number - 2)
 
 
 @pytest.mark.parametrize("middle", [1 / 30, 1 / 9, 1.0, 2.0, 9.0])

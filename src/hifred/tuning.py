@@ -285,7 +285,9 @@ def settle(
             choices.append(Choice.of(name, found))
             prior = replace(prior, **{name: int(choices[-1].chosen)})
     if light is not None:
-        found, smaller = _walk(light, partial(attempt, "light_strength", like(), TRIAL), SURE, (-PARTS,))
+        # On the same rungs: where they start, those fits have begun.
+        with_all = partial(attempt, "light_strength", like(), TRIAL)
+        found, smaller = _walk(LIGHT, with_all, SURE, (-PARTS,), _number(LIGHT, light))
         if smaller != light:
             choices[0] = Choice.of("light_strength", _deviances(found), smaller)
             prior = replace(prior, light_strength=smaller)
@@ -320,15 +322,21 @@ def _best(found: Mapping[float, Foretold]) -> float:
 
 
 def _rung(first: float, number: int) -> float:
-    """The value so many parts of steps of 3 above the first one, the same whichever way it is reached."""
-    return float(f"{first * FACTOR ** (number / PARTS):.6g}")
+    """The value so many parts of steps of 3 above the first one."""
+    return first * FACTOR ** (number / PARTS)
+
+
+def _number(first: float, value: float) -> int:
+    """How many parts of steps of 3 a value lies above the first one."""
+    return round(PARTS * np.log(value / first) / np.log(FACTOR))
 
 
 def _walk(
-    first: float, attempt: Callable[[float], Foretold], surely: float, strides: Sequence[int] = (-PARTS, PARTS)
-) -> tuple[dict[float, Foretold], float]:
-    """What was tried, by value, and the value that steps of 3 from the first one lead to."""
-    found, place = _climb(lambda rung: attempt(_rung(first, rung)), surely, 0, strides)
+    first: float, attempt: Callable[[float], Foretold], surely: float, strides: Sequence[int] = (-PARTS, PARTS),
+    start: int = 0,
+) -> tuple[dict[float, Foretold], float]:  # fmt: skip
+    """What was tried, by value, and the value that steps of 3 from the first one, or another rung, lead to."""
+    found, place = _climb(lambda rung: attempt(_rung(first, rung)), surely, start, strides)
     return {_rung(first, rung): one for rung, one in found.items()}, _rung(first, place)
 
 
