@@ -276,6 +276,10 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
 
     assert chosen(3.0) == 1040
     assert chosen(30.0) == 600
+    deviances = {0.0: 1.0, 600.0: 0.0, 1800.0: 40.0, 5400.0: 900.0, 350.0: 2.0}
+    assert chosen(30.0) == 600, "that nothing moves has to be the best answer"
+    deviances[0.0] = -1.0
+    assert chosen(30.0) == 0
     assert _race(lambda *_: spread(0.0, 0.0), 0.0)[1] == 0
     assert _race(lambda *_: Foretold(np.full(100, np.inf), 1), 0.0)[1] == 0
 

@@ -28,7 +28,8 @@ START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
 # neighbour. Then so many of the best go on to `LAST` steps; where the last is still the best, one three times as large
 # is tried as well. Large speeds learn slowly, and with many photons a small one may be ahead by then: speeds are
-# compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the smallest is taken.
+# compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the smallest above 0 is
+# taken: that nothing moves has to foretell the rest best.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
@@ -211,8 +212,8 @@ def settle(
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best; then `vmax`,
-    with short fits, the smallest of the last ones that leads as far as the best (0 where no motion is seen); then the
-    numbers of templates and sheets, with fits as long as the rest agrees; then smaller values of `light_strength`,
+    with short fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest); then
+    the numbers of templates and sheets, with fits as long as the rest agrees; then smaller values of `light_strength`,
     with all gases.
 
     Parameters
@@ -297,7 +298,7 @@ def settle(
 def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
     """Where each speed that was tried leads, the last ones from more steps, and the speed; none is below a step.
 
-    It is the smallest of those in the last round that are as good as its best.
+    It is the smallest of those in the last round that are as good as its best; 0 has to be the best itself.
     """
     found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
     best = _best(found)
@@ -312,7 +313,7 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
     last = {speed: attempt(LAST, speed) for speed in sorted(found, key=lambda speed: found[speed].deviance)[:FINALISTS]}
     if _best(last) == SPEEDS[-1]:
         last[FACTOR * SPEEDS[-1]] = attempt(LAST, FACTOR * SPEEDS[-1])
-    alike = [speed for speed in last if last[speed].is_alike(last[_best(last)], ALIKE, NOISE)]
+    alike = [speed for speed in last if speed > 0 and last[speed].is_alike(last[_best(last)], ALIKE, NOISE)]
     return found | last, min([_best(last), *alike])
 
 

@@ -49,6 +49,16 @@ def test_the_objective_never_rises(data, assert_never_rises, strength):
     assert solution.history[-1].objective < solution.history[5].objective < solution.history[0].objective
 
 
+def test_templates_of_gas_at_rest_are_not_smoothed(data):
+    def stiffness(**options):
+        _, problem = assemble(data, replace(PRIOR, template_strength=0.7, **options))
+        return float(problem.template_penalty.strength)
+
+    assert stiffness() == pytest.approx(0.7)
+    assert stiffness(vmax=0.0, velocity_step=None, smoothing=300.0) == pytest.approx(0.7)
+    assert stiffness(vmax=0.0, velocity_step=None) == 0, "a line may be as narrow as a bin"
+
+
 def test_a_star_stays_a_point(observe, monkeypatch):
     shape = (4, 9, 9)
     sky = np.ones(shape)

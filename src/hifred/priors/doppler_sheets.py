@@ -43,7 +43,8 @@ class DopplerSheets(Prior):
         cost more than 10 in log likelihood only the logarithm counts: points stay sharp.
     template_strength : float
         Weight of relative differences of neighbouring energies of a template, in counts. Of steps far above the noise
-        of its counts, as at lines, only the logarithm counts.
+        of its counts, as at lines, only the logarithm counts. Without `smoothing`, as of gas at rest, it has no say:
+        lines may be as narrow as a bin then.
     templates : int, optional
         Number of gases. None: chosen from the data, by four fits that go on as long as kept-back photons agree.
     sheets : int, optional
