@@ -65,6 +65,7 @@ def test_edges():
     assert tuning.best_iterations == 2
     assert Tuning((1.0, 3.0), (5.0, 6.0), (1, 2), 1.0, 0.85, 0).at_edge == "lowest"
     assert Choice("light_strength", (1.0, 3.0), (5.0, 5.5), 1.0).at_edge is None, "it hardly falls"
+    assert Choice("light_strength", (1.0, 3.0, 9.0), (5.0, 500.0, 509.0), 9.0).at_edge is None, "it rises to that end"
     assert Choice("vmax", (0.0, 3.0), (5.0, 6.0), 0.0).at_edge is None, "nothing lies below 0"
     assert Tuning((1.0, 3.0), (6.0, 5.0), (1, 2), 3.0, 0.85, 0).at_edge == "highest"
 
@@ -237,7 +238,7 @@ def test_a_large_speed_that_learns_slowly_wins_in_the_end():
     def attempt(steps, speed):
         asked.append((steps, speed))
         whole, before = (spread(float(courses[speed][n]), 10.0) for n in (steps, 3 * steps // 4))
-        return whole.led_on(before)
+        return whole.led_on(before, 0.75)
 
     found, speed = _race(attempt, 0.0)
     assert (speed, set(found)) == (3120, set(courses)), "not 1800, which is ahead after 80 steps"
@@ -246,11 +247,14 @@ def test_a_large_speed_that_learns_slowly_wins_in_the_end():
 
 def test_errors_that_fall_with_the_third_power_lead_to_their_limit():
     before, whole = (spread(70.0 + 1e5 / steps**3, 1.0) for steps in (30, 40))
-    assert whole.led_on(before).deviance == pytest.approx(70)
-    assert whole.led_on(whole).deviance == whole.deviance
+    assert whole.led_on(before, 0.75).deviance == pytest.approx(70)
+    assert whole.led_on(whole, 0.75).deviance == whole.deviance
+    assert whole.led_on(before, 1.0).deviance == whole.deviance, "a fit of one step has no part"
+    few, most = (spread(70.0 + 1e5 / steps**3, 1.0) for steps in (22, 30))
+    assert most.led_on(few, 22 / 30).deviance == pytest.approx(70)
     nothing = Foretold(np.full(100, np.inf), 1)
-    assert whole.led_on(nothing).deviance == whole.deviance
-    assert nothing.led_on(nothing).deviance == np.inf
+    assert whole.led_on(nothing, 0.75).deviance == whole.deviance
+    assert nothing.led_on(nothing, 0.75).deviance == np.inf
 
 
 def test_the_fastest_is_not_the_last_to_be_tried():
@@ -354,6 +358,25 @@ def test_speeds_lead_from_the_steps_there_are(data, monkeypatch):
         asked.clear()
         settle(moving, hifred.priors.DopplerSheets(light_strength=0.01), most)
         assert set(asked) == steps
+
+
+def test_smaller_lights_are_tried_with_all_gases(data, monkeypatch):
+    asked, best = [], {1: 0.03, 2: 0.01}
+
+    def foretold(self, prior, stopping):
+        asked.append((prior.templates, round(prior.light_strength, 6)))
+        return bowl(best[prior.templates], 300.0)(prior.light_strength)
+
+    monkeypatch.setattr(Split, "foretold", foretold)
+    prior, (light,) = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0))
+    assert [value for gases, value in asked if gases == 2] == [0.03, 0.01, 0.003333]
+    assert prior.light_strength == light.chosen == pytest.approx(0.01)
+    asked.clear()
+    best[2] = 0.27
+    prior, (light,) = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0))
+    assert [value for gases, value in asked if gases == 2] == [0.03, 0.01], "no larger one"
+    assert prior.light_strength == light.chosen == pytest.approx(0.03)
+    assert light.at_edge is None
 
 
 def test_strengths_are_told_apart_after_few_steps(data, monkeypatch):

@@ -105,8 +105,8 @@ def factor_problem(
     data = tuple(FactorTerm.of(dataset, components) for dataset in datasets)
     unit, totals = _counts_per_photon(data, start, components), templates.shift.totals()
     photons = start.spectrum.sum() * start.image.sum()
-    # Without smoothing, a line may be as narrow as a bin.
-    stiffness = prior.template_strength if prior.width > 0 else 0.0
+    # Lines of gas at rest may be as narrow as a bin.
+    stiffness = prior.template_strength if moves else 0.0
     along_energy = TemplateSmoothness.of(totals, unit * photons / gases, stiffness)
     problem = FactorProblem(
         data,

@@ -28,8 +28,8 @@ PATIENCE = 20
 # Fits of factorisations of several gases that differ in strengths alone are one for so many steps, and then take so
 # many of their own at least; where the first one was best so many steps before or more, each is made from the start.
 TRUNK, BRANCH, RIPE = 40, 20, 5
-# What a C-stat has still to fall, over its fall in the last quarter of the steps: as of errors that fall as 1 / n^3.
-LEFT = 1 / ((4 / 3) ** 3 - 1)
+# C-stats have errors that fall with this power of the number of steps.
+POWER = 3
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
 GROUPS = 1000
 
@@ -143,15 +143,15 @@ class Foretold:
         rises = self.groups - best.groups
         return bool(rises.sum() < max(within * _error(rises), least))
 
-    def led_on(self, before: "Foretold") -> "Foretold":
-        """Where the C-stat leads (Richardson's extrapolation), from this fit and the same one after 3/4 of the steps.
+    def led_on(self, before: "Foretold", part: float) -> "Foretold":
+        """Where the C-stat leads (Richardson's extrapolation), from this fit and itself after a part of the steps.
 
         Both are the lowest on the way: a fit that is past its best leads no further.
         Momentum lets a convex objective fall as `1 / n^2` at least (Nesterov 1983); these fell faster at first.
         """
-        if not np.isfinite(before.deviance):
+        if not np.isfinite(before.deviance) or part >= 1:
             return self
-        return replace(self, groups=self.groups - LEFT * (before.groups - self.groups))
+        return replace(self, groups=self.groups - (before.groups - self.groups) / (part**-POWER - 1))
 
 
 def _error(differences: Float[np.ndarray, " group"]) -> float:

@@ -78,10 +78,9 @@ class Choice:
         """`"lowest"` or `"highest"` where the C-stat still falls at the first (above 0) or last that was tried."""
         if len(self.values) < 2:
             return None
-        best = min(self.deviances)
-        if self.chosen == self.values[-1] and self.deviances[-2] - best >= NOISE:
+        if self.chosen == self.values[-1] and self.deviances[-2] - self.deviances[-1] >= NOISE:
             return "highest"
-        if self.chosen == self.values[0] > 0 and self.deviances[1] - best >= NOISE:
+        if self.chosen == self.values[0] > 0 and self.deviances[1] - self.deviances[0] >= NOISE:
             return "lowest"
         return None
 
@@ -270,8 +269,8 @@ def settle(
 
             def lead(speed: float) -> Foretold:
                 # The longer fit first: the shorter one is then part of it.
-                whole = fit("vmax", like(), steps, speed)
-                return whole.led_on(fit("vmax", like(), max(3 * steps // 4, 1), speed))
+                whole, before = fit("vmax", like(), steps, speed), max(3 * steps // 4, 1)
+                return whole.led_on(fit("vmax", like(), before, speed), before / steps)
 
             return told("vmax", lead, speed, f"of {steps} steps leads to ")
 

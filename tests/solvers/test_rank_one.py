@@ -4,7 +4,7 @@ import pytest
 
 from hifred import Dataset, Response
 from hifred.priors.rank_one import RankOne
-from hifred.solvers.rank_one import rank_one
+from hifred.solvers.rank_one import PASSES, rank_one
 
 
 def test_cube_is_the_product():
@@ -65,3 +65,40 @@ def test_blind_energies_and_pixels_stay_finite():
     model = rank_one([Dataset(counts, response)])
     assert np.all(np.isfinite(np.asarray(model.cube)))
     assert np.all(np.asarray(model.cube) > 0)
+
+
+def test_it_is_that_of_whole_cubes():
+    """The same passes over cubes, op by op; masks, backgrounds, no exposure at some energies and pixels."""
+    rng = np.random.default_rng(0)
+    shape = (5, 40, 40)
+    area = np.ones(shape)
+    area[0] = area[:, :10] = 0
+    mask = np.ones(shape, bool)
+    mask[:, 20:25, 30:] = mask[3] = False
+    response = Response.from_kernels(shape, area=area, psf=np.ones((3, 3)) / 9)
+    data = Dataset(rng.poisson(5 * area + 0.3), response, 0.3, mask)
+    term, model = data.term(), rank_one([data])
+    energies = shape[0]
+    sensitivity = np.asarray(term.sensitivity(), dtype=float)
+    spectrum = np.full(energies, 1 / energies)
+    start = (np.where(mask, data.counts, 0).sum() + 1e-3) * energies / sensitivity.sum()
+    image = np.full(shape[1:], start)
+
+    def ratio(total, expected):
+        floor = 1e-6 * expected.max()
+        return np.where(expected > floor, np.maximum(total, 1e-3 * expected) / np.maximum(expected, floor), 1)
+
+    def back():
+        cube = jnp.asarray(spectrum[:, None, None] * image, jnp.float32)
+        return np.asarray(term.back_ratio(term.predict(cube)), dtype=float)
+
+    for _ in range(PASSES // 2):
+        image = image * ratio(np.einsum("e,eyx->yx", spectrum, back()), np.einsum("e,eyx->yx", spectrum, sensitivity))
+        up, down = (np.einsum("yx,eyx->e", image, part) for part in (back(), sensitivity))
+        spectrum = spectrum * ratio(up, down)
+        image, spectrum = image * spectrum.sum(), spectrum / spectrum.sum()
+    np.testing.assert_allclose(model.spectrum, spectrum, rtol=1e-3)
+    np.testing.assert_allclose(model.image, image, rtol=1e-3)
+    assert float(model.image[0, 0]) < 2 * float(model.image.mean()), (
+        "where nothing was seen it is as bright as elsewhere"
+    )

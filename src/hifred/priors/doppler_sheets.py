@@ -7,6 +7,7 @@ import numpy as np
 
 from hifred.grid import number
 from hifred.priors.prior import Prior, require_whole
+from hifred.priors.template_smoothness import MOST_STIFF
 
 # Velocities a template is seen at, one way, where the step is not given: as many as METHOD's trials had.
 STEPS = 10
@@ -43,8 +44,8 @@ class DopplerSheets(Prior):
         cost more than 10 in log likelihood only the logarithm counts: points stay sharp.
     template_strength : float
         Weight of relative differences of neighbouring energies of a template, in counts. Of steps far above the noise
-        of its counts, as at lines, only the logarithm counts. Without `smoothing`, as of gas at rest, it has no say:
-        lines may be as narrow as a bin then.
+        of its counts, as at lines, only the logarithm counts. At most 1e6. It has no say where gas is at rest: lines
+        may be as narrow as a bin then.
     templates : int, optional
         Number of gases. None: chosen from the data, by four fits that go on as long as kept-back photons agree.
     sheets : int, optional
@@ -79,9 +80,8 @@ class DopplerSheets(Prior):
                 require_whole(name, getattr(self, name), 1)
         if self.light_strength is not None and not 0 <= self.light_strength < float("inf"):
             raise ValueError(f"light_strength: expected a finite number of at least 0, found {self.light_strength}")
-        if not 0 <= self.template_strength < float("inf"):
-            found = self.template_strength
-            raise ValueError(f"template_strength: expected a finite number of at least 0, found {found}")
+        if not 0 <= self.template_strength <= MOST_STIFF:
+            raise ValueError(f"template_strength: expected 0 to {MOST_STIFF:g}, found {self.template_strength}")
         if self.vmax is not None and not 0 <= self.vmax < 1e5:
             raise ValueError(f"vmax: expected a speed of 0 to 100000 km/s, found {self.vmax}")
         for name in ("velocity_step", "smoothing"):

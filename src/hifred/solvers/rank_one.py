@@ -39,7 +39,7 @@ def _passes(terms: tuple[FactorTerm, ...]) -> RankOne:
     flat = jnp.full((energies, 1), 1 / energies, dtype)
     seen = reduce(add, [term.map_sensitivity(term.fold(flat)).sum() for term in terms])
     # A little above zero for data without any photon: everything stays positive.
-    start = (counts + 1e-3) * ny * nx / seen
+    start = (counts + 1e-3) / seen
 
     def ratio(total, expected):
         floor = jnp.maximum(1e-6 * expected.max(), TINY)
