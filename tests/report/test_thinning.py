@@ -3,7 +3,7 @@ import pytest
 
 from hifred.report import write_pictures, write_report
 from hifred.report.content import gather
-from hifred.report.thinning import thinning_of
+from hifred.report.thinning import Curve, thinning_of
 from hifred.report.words import words
 from hifred.tuning import Choice, Tuning
 
@@ -109,3 +109,13 @@ def test_a_browser_draws_the_curves_without_complaint(case, browser_class, tmp_p
         )
         assert names == ["thinning-0", "thinning-1"]
         assert browser.messages == []
+
+
+def test_labels_do_not_run_into_each_other():
+    values = 0.01 * 3.0 ** (np.arange(-8, 1) / 2)
+    curve = Curve("light_strength", values, np.arange(9.0), 3)
+    assert curve.labels[3], "the chosen one has its label"
+    assert 3 <= sum(label != "" for label in curve.labels) <= 7
+    places = curve.places[[label != "" for label in curve.labels]]
+    assert np.diff(places).min() >= np.ptp(curve.places) / 6 - 1e-9
+    assert Curve("vmax", np.array([0.0, 600, 1800]), np.zeros(3), 0).labels == ["0", "600", "1800"]

@@ -17,6 +17,9 @@ NAMES = {
 }
 """Settings in words, and their units."""
 
+# So many labels fit below a curve.
+ROOM = 6
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -53,8 +56,14 @@ class Curve:
 
     @property
     def labels(self) -> list[str]:
-        """The values as text."""
-        return [_digits(value) for value in self.values]
+        """The values as text; nothing where it would run into another one."""
+        texts = [_digits(value) for value in self.values]
+        places, apart = self.places, np.ptp(self.places) / ROOM
+        kept = [self.chosen]
+        for number in range(places.size):
+            if all(abs(places[number] - places[other]) >= apart for other in kept):
+                kept.append(number)
+        return [text if number in kept else "" for number, text in enumerate(texts)]
 
     @property
     def marks(self) -> list[str]:
@@ -71,7 +80,7 @@ class Curve:
     def words(self) -> str:
         """What was taken, and where a better value may lie: beyond an end towards which the curve falls."""
         name, unit = NAMES.get(self.setting, (self.setting, ""))
-        taken = f"{name} {self.labels[self.chosen]} {unit}".rstrip()
+        taken = f"{name} {_digits(self.values[self.chosen])} {unit}".rstrip()
         if self.above[self.chosen] > 0:
             return f"{taken} (no other was clearly better)"
         if self.chosen == self.values.size - 1:
