@@ -14,7 +14,8 @@ from hifred.doppler import energy_factor
 from hifred.priors import DopplerSheets
 from hifred.priors.doppler_shift import template_grid
 from hifred.solvers import FactorTerm, Stopping, minimise, solution_cube
-from hifred.solvers.factors import _column, normalised
+from hifred.solvers.factors import _column, _extrapolated, normalised
+from hifred.solvers.solver import change
 
 SHAPE = (30, 6, 6)
 EDGES = 6.0 + 0.02 * np.arange(31)
@@ -76,6 +77,31 @@ def test_a_star_stays_a_point(observe, monkeypatch):
 
     assert peak(factorisation.EDGE) > 0.95
     assert peak(1e9) < 0.8, "without edges it is blurred"
+
+
+def test_half_an_extrapolation_is_tried_before_momentum_is_dropped(data):
+    solver, problem = assemble(data, PRIOR)
+    state = minimise(solver, problem, Stopping(20, 0.0, at_noise=False)).state
+    plain, _ = eqx.filter_jit(solver._plain)(problem, state)
+    following = 0.5 * (1 + np.sqrt(1 + 4 * float(state.momentum) ** 2))
+    exponent = (float(state.momentum) - 1) / following
+
+    @eqx.filter_jit
+    def rise(image, part):
+        new = normalised(problem, _extrapolated(problem, plain, image, jnp.asarray(part * exponent, jnp.float32)))
+        return change(problem.terms, state.models, problem.predict(new)) + problem.penalty(new) - state.progress.penalty
+
+    def image(far):
+        """Where the last step began, farther off: longer extrapolations."""
+        return jax.tree.map(
+            lambda new, old: jnp.maximum(new, 1e-12) * (old / jnp.maximum(new, 1e-12)) ** far, plain, state.image
+        )
+
+    far = next(f for f in np.arange(1.0, 40.0) if rise(image(f), 1.0) > 0 > rise(image(f), 0.5))
+    new = solver.step(problem, replace(state, image=image(far)))
+    assert float(new.momentum) == pytest.approx(following, rel=1e-5), "not dropped"
+    far = next(f for f in np.arange(far, 200.0) if rise(image(f), 1.0) > 0 and rise(image(f), 0.5) > 0)
+    assert float(solver.step(problem, replace(state, image=image(far))).momentum) == 1
 
 
 def test_predictions_of_the_factors_are_those_of_their_cube(data):
@@ -312,7 +338,7 @@ def test_the_step_in_column_is_that_of_the_objective(data, x64):
     )
     assert float(column) == pytest.approx(np.clip(0.3 - slope / bend, 0.1, 0.9), rel=1e-3)
     assert 0.11 < float(column) < 0.89, "not at a bound"
-    for model, old, change in zip(models, before, changes, strict=True):
+    for model, old, tangent in zip(models, before, changes, strict=True):
         moved = np.maximum(old + (float(column) - 0.3) * change, 0.5 * old)
         np.testing.assert_allclose(model, moved, rtol=1e-3)
 
