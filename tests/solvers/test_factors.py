@@ -339,7 +339,7 @@ def test_the_step_in_column_is_that_of_the_objective(data, x64):
     assert float(column) == pytest.approx(np.clip(0.3 - slope / bend, 0.1, 0.9), rel=1e-3)
     assert 0.11 < float(column) < 0.89, "not at a bound"
     for model, old, tangent in zip(models, before, changes, strict=True):
-        moved = np.maximum(old + (float(column) - 0.3) * change, 0.5 * old)
+        moved = np.maximum(old + (float(column) - 0.3) * tangent, 0.5 * old)
         np.testing.assert_allclose(model, moved, rtol=1e-3)
 
 
