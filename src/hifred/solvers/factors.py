@@ -23,8 +23,6 @@ FACTOR = (0.2, 5.0)
 MOMENTUM = 0.95
 # Part of a plain step, in logarithms, that is taken where the whole one is too long.
 SHORT = 0.3
-# Attempts of a step: extrapolated, by half as much, plain, short.
-LADDER = 4
 # Factors are kept above this fraction of their mean: what is zero would stay zero.
 LEAST = 1e-9
 # A column that is sought is divided or multiplied by this at most in a step, and stays above the least, 1e22 cm-2.
@@ -193,21 +191,25 @@ class FactorEM(Solver[FactorProblem, FactorState]):
             part = -SHORT * jnp.ones_like(exponent)
             return _extrapolated(problem, state.factors, plain, part), 0 * exponent + 1
 
+        attempts = (ahead, halfway, alone, short)
+
         def attempt(tried):
             number, _ = tried
-            factors, momentum = jax.lax.switch(number, (ahead, halfway, alone, short))
+            factors, momentum = jax.lax.switch(number, attempts)
             factors = normalised(problem, factors)
             models, penalty = problem.predict(factors), problem.penalty(factors)
             falls = change(terms, state.models, models) + penalty - state.progress.penalty <= 0
             # Where the last one is worse as well, things stay.
-            ends = falls | (number == LADDER - 1)
+            ends = falls | (number == len(attempts) - 1)
             better = (factors, models, penalty, momentum)
             same = (state.factors, state.models, state.progress.penalty, jnp.ones_like(momentum))
             chosen = jax.tree.map(lambda new, old: jnp.where(falls, new, old), better, same)
-            return jnp.where(ends, LADDER, number + 1), chosen
+            return jnp.where(ends, len(attempts), number + 1), chosen
 
         start = (state.factors, state.models, state.progress.penalty, following)
-        _, (factors, models, penalty, momentum) = jax.lax.while_loop(lambda t: t[0] < LADDER, attempt, (0, start))
+        _, (factors, models, penalty, momentum) = jax.lax.while_loop(
+            lambda t: t[0] < len(attempts), attempt, (0, start)
+        )
         progress = Progress(half_cstats(terms, models), penalty, decrement)
         return FactorState(progress, factors, plain, models, momentum)
 
