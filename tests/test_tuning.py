@@ -261,6 +261,12 @@ def test_the_fastest_is_not_the_last_to_be_tried():
     assert _race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)[1] == 16200
 
 
+def test_slower_ones_are_tried_until_one_is_worse():
+    deviances = {0.0: 900.0, 600.0: 0.0, 1800.0: 40.0, 3120.0: 5.0, 5400.0: 10.0}
+    found, speed = _race(lambda _, speed: spread(deviances[speed], 3.0), 0.0)
+    assert (speed, set(found)) == (3120, {0.0, 1800.0, 3120.0, 5400.0})
+
+
 def test_none_is_slower_than_a_step():
     def attempt(steps, speed):
         return spread(speed, 0.0)
@@ -397,12 +403,12 @@ def test_settings_that_are_not_given_are_chosen(data):
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
     said = []
     prior, choices = settle(moving, hifred.priors.DopplerSheets(templates=2, sheets=1), say=said.append)
-    assert sum(text.startswith("vmax 600: held-out C-stat of 40 steps leads to ") for text in said) == 1
+    assert sum(text.startswith("vmax 5.4e+03: held-out C-stat of 40 steps leads to ") for text in said) == 1
     light, speed = choices
     assert (light.name, light.chosen, speed.name, speed.chosen) == (
         "light_strength", prior.light_strength, "vmax", prior.vmax,
     )  # fmt: skip
-    assert {0.0, 600.0, 1800.0, 5400.0} < set(speed.values), "and one between"
+    assert {0.0, 1800.0, 5400.0} < set(speed.values), "and one between"
     best = min(speed.deviances)
     assert prior.vmax <= speed.values[speed.deviances.index(best)]
     assert speed.deviances[speed.values.index(prior.vmax)] < best + 50

@@ -25,11 +25,11 @@ LOOSER = 3.0
 TRIAL = TRUNK + BRANCH
 # Where strengths of a factorisation start.
 START = 1.5
-# Largest speeds that are tried, km/s, with short fits of so many steps, and the mean of the best one and its better
-# neighbour. Then so many of the best go on to `LAST` steps; where the last is still the best, one three times as large
-# is tried as well. Large speeds learn slowly, and with many photons a small one may be ahead by then: speeds are
-# compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike in the end, the smallest above 0 is
-# taken: that nothing moves has to foretell the rest best.
+# Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse, 0 in any case,
+# and the mean of the best one and its better neighbour. Then so many of the best go on to `LAST` steps; where the last
+# is still the best, one three times as large is tried as well. Large speeds learn slowly, and with many photons a small
+# one may be ahead by then: speeds are compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike
+# in the end, the smallest above 0 is taken: that nothing moves has to foretell the rest best.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
@@ -297,11 +297,17 @@ def settle(
 def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
     """Where each speed that was tried leads, the last ones from more steps, and the speed; none is below a step.
 
-    It is the smallest of those in the last round that are as good as its best; 0 has to be the best itself.
+    Slower ones are tried until one is worse, and 0. It is the smallest of those in the last round that are as good as
+    its best; 0 has to be the best itself.
     """
-    found = {speed: attempt(SCREENING, speed) for speed in SPEEDS if not 0 < speed < step}
+    found: dict[float, Foretold] = {}
+    for speed in sorted((speed for speed in SPEEDS if speed > 0 and speed >= step), reverse=True):
+        found[speed] = attempt(SCREENING, speed)
+        if found[speed].deviance > found[_best(found)].deviance:
+            break
+    found[0.0] = attempt(SCREENING, 0.0)
     best = _best(found)
-    speeds = list(found)
+    speeds = sorted(found)
     place = speeds.index(best)
     near = {speed: found[speed] for speed in speeds[max(0, place - 1) : place + 2] if speed != best}
     slow, fast = sorted((best, _best(near) if near else best))
@@ -309,7 +315,8 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
     between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
     if between >= step:
         found[between] = attempt(SCREENING, between)
-    last = {speed: attempt(LAST, speed) for speed in sorted(found, key=lambda speed: found[speed].deviance)[:FINALISTS]}
+    order = sorted(found, key=lambda speed: (found[speed].deviance, speed))
+    last = {speed: attempt(LAST, speed) for speed in order[:FINALISTS]}
     if _best(last) == SPEEDS[-1]:
         last[FACTOR * SPEEDS[-1]] = attempt(LAST, FACTOR * SPEEDS[-1])
     alike = [speed for speed in last if speed > 0 and last[speed].is_alike(last[_best(last)], ALIKE, NOISE)]

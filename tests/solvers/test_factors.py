@@ -86,22 +86,31 @@ def test_half_an_extrapolation_is_tried_before_momentum_is_dropped(data):
     following = 0.5 * (1 + np.sqrt(1 + 4 * float(state.momentum) ** 2))
     exponent = (float(state.momentum) - 1) / following
 
-    @eqx.filter_jit
-    def rise(image, part):
-        new = normalised(problem, _extrapolated(problem, plain, image, jnp.asarray(part * exponent, jnp.float32)))
-        return change(problem.terms, state.models, problem.predict(new)) + problem.penalty(new) - state.progress.penalty
-
     def image(far):
         """Where the last step began, farther off: longer extrapolations."""
         return jax.tree.map(
             lambda new, old: jnp.maximum(new, 1e-12) * (old / jnp.maximum(new, 1e-12)) ** far, plain, state.image
         )
 
-    far = next(f for f in np.arange(1.0, 40.0) if rise(image(f), 1.0) > 0 > rise(image(f), 0.5))
-    new = solver.step(problem, replace(state, image=image(far)))
-    assert float(new.momentum) == pytest.approx(following, rel=1e-5), "not dropped"
-    far = next(f for f in np.arange(far, 200.0) if rise(image(f), 1.0) > 0 and rise(image(f), 0.5) > 0)
-    assert float(solver.step(problem, replace(state, image=image(far))).momentum) == 1
+    @eqx.filter_jit
+    def rises(far):
+        """Whether the objective rises with the whole extrapolation, and with half of it."""
+
+        def rise(part):
+            new = normalised(problem, _extrapolated(problem, plain, image(far), part * exponent))
+            models, penalty = problem.predict(new), problem.penalty(new)
+            return change(problem.terms, state.models, models) + penalty - state.progress.penalty
+
+        return jax.lax.map(rise, jnp.asarray([1.0, 0.5], jnp.float32)) > 0
+
+    @eqx.filter_jit
+    def momentum(far):
+        return solver.step(problem, replace(state, image=image(far))).momentum
+
+    far = next(f for f in jnp.arange(1.0, 40.0) if rises(f).tolist() == [True, False])
+    assert float(momentum(far)) == pytest.approx(following, rel=1e-5), "not dropped"
+    far = next(f for f in jnp.arange(far, 200.0) if rises(f).tolist() == [True, True])
+    assert float(momentum(far)) == 1
 
 
 def test_predictions_of_the_factors_are_those_of_their_cube(data):

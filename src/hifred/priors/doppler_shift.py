@@ -60,6 +60,7 @@ class DopplerShift(eqx.Module):
     nodes: int = eqx.field(static=True)
     reach: int = eqx.field(static=True)
 
+    @eqx.filter_jit
     def spectra(
         self, templates: Float[Array, "node template"], column: Float[Array, ""] | float = 0.0
     ) -> Float[Array, "energy velocity template"]:
