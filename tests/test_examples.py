@@ -10,8 +10,8 @@ from hifred import Dataset, FusedCube
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 COARSE = {
-    "real_resolve": {"energy_step": 4e-3, "pixel_size": 15.0},
-    "real_chandra": {"energy_step": 16e-3, "size": 31},
+    "real_resolve": {"energy_step": 8e-3, "pixel_size": 15.0},
+    "real_chandra": {"energy_step": 16e-3, "size": 21},
 }
 
 
