@@ -31,7 +31,7 @@ demo: $(VENV)/.installed-report ## fuse a simulated observation and show the res
 	$(BIN)/hifred demo
 
 test: $(VENV)/.installed-test ## run the tests
-	$(ONE_THREAD) $(QUICK_COMPILER) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	$(ONE_THREAD) $(QUICK_COMPILER) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed-lint ## check style, types and the import direction
 	$(BIN)/ruff check

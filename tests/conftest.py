@@ -13,7 +13,7 @@ import pytest
 
 # Examples are small as they are drawn: shrinking a failure would compile for minutes.
 hypothesis.settings.register_profile(
-    "hifred", deadline=None, max_examples=15, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
+    "hifred", deadline=None, max_examples=12, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
 )
 hypothesis.settings.load_profile("hifred")
 
@@ -37,11 +37,22 @@ _forward = eqx.filter_jit(lambda operator, x: operator.mv(x))
 _columns = eqx.filter_jit(lambda operator, units: jax.vmap(operator.mv)(units))
 
 
+# To look for garbage again and again, in what is imported too, takes a tenth of the time: not while tests are collected,
+# and seldom while JAX traces.
+gc.disable()
+# Files that take longest begin first, so that workers end together.
+LONGEST = ("test_factors", "test_demo", "test_examples", "test_extremes", "test_tuning", "test_fusion", "test_checkpoint")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 def pytest_collection_finish():
-    """What is imported stays: to look for garbage in it, again and again while JAX traces, takes a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture
