@@ -41,7 +41,15 @@ _columns = eqx.filter_jit(lambda operator, units: jax.vmap(operator.mv)(units))
 # and seldom while JAX traces.
 gc.disable()
 # Files that take longest begin first, so that workers end together.
-LONGEST = ("test_factors", "test_demo", "test_examples", "test_extremes", "test_tuning", "test_fusion", "test_checkpoint")
+LONGEST = (
+    "test_factors",
+    "test_demo",
+    "test_examples",
+    "test_extremes",
+    "test_tuning",
+    "test_fusion",
+    "test_checkpoint",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -7,7 +7,7 @@ import pytest
 import hifred
 from hifred.factorisation import single_gas
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
-from hifred.solvers import Status, Stopping, minimise
+from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, RIPE, TRUNK, Foretold, Split, held_out, thin
 from hifred.tuning import NOISE, START, SURE, Choice, Tuning, _number, _race, _rung, _smoothest, _walk, settle, tune
 
@@ -339,6 +339,19 @@ def test_none_parts_from_a_fit_of_noise(data):
     best, _ = foretold(split, FIRST, TRUNK)
     assert best.iterations <= TRUNK - RIPE, "the rest no longer agrees"
     assert foretold(split, replace(FIRST, strength=13.5), TRUNK + BRANCH)[1].shared == 0
+
+
+def test_a_fit_that_fails_at_once_foretells_nothing(data, monkeypatch):
+    def fails(solver, problem, state):
+        return replace(state, progress=replace(state.progress, penalty=state.progress.penalty + np.nan))
+
+    monkeypatch.setattr(driver, "_step", fails)
+    found = Split.of(data).foretold(replace(FIRST, light_strength=0.0), Stopping(5, 0.0, at_noise=False))
+    assert (found.deviance, found.iterations) == (np.inf, 0)
+    works = spread(5.0, 1.0)
+    assert works.falls_below(found, SURE, NOISE)
+    assert not found.is_alike(works, 1.0, NOISE)
+    assert found.led_on(works, 0.75).deviance == np.inf
 
 
 def test_a_start_is_the_same_whatever_was_fitted_before(data):

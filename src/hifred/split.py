@@ -185,8 +185,9 @@ class Fitted:
         return bool(self.course) and self.steps - _lowest(self.course).iterations >= PATIENCE
 
     def best(self, most: int) -> Foretold:
-        """That of its own steps, of so many at most in all, which foretells the rest best."""
-        return _lowest([step for step in self.course if step.iterations <= most])
+        """That of its own steps, of so many at most in all, which foretells the rest best; without any, nothing is."""
+        own = [step for step in self.course if step.iterations <= most]
+        return _lowest(own) if own else Foretold(np.full(1, np.inf), self.steps)
 
 
 def _lowest(course: Sequence[Foretold]) -> Foretold:
