@@ -30,6 +30,7 @@ help: ## list the targets
 demo: $(VENV)/.installed-report ## fuse a simulated observation and show the result
 	$(BIN)/hifred demo
 
+# Files keep the order of tests/conftest.py: the longest first.
 test: $(VENV)/.installed-test ## run the tests
 	$(ONE_THREAD) $(QUICK_COMPILER) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

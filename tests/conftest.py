@@ -38,7 +38,7 @@ _columns = eqx.filter_jit(lambda operator, units: jax.vmap(operator.mv)(units))
 
 
 # To look for garbage again and again, in what is imported too, takes a tenth of the time: not while tests are collected,
-# and seldom while JAX traces.
+# and seldom while JAX traces. (So a warning of a file left open may come in a later test.)
 gc.disable()
 # Files that take longest begin first, so that workers end together.
 LONGEST = (
@@ -54,6 +54,11 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_sessionstart(session):
+    if getattr(session.config.option, "numprocesses", None):
+        gc.enable()  # the process that only hands out tests collects none
 
 
 def pytest_collection_finish():

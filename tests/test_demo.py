@@ -80,3 +80,17 @@ def test_the_report_of_its_files_can_be_made_again(shown, tmp_path):
     arguments = ["report", str(folder / "fused.fits"), "--truth", str(folder / "truth.fits"), "-o", str(page)]
     result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert (result.exit_code, result.output) == (0, f"wrote {page}\n")
+
+
+def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    (tmp_path / "taken").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["hifred", "demo", "-o", "taken"])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert error.count("\n") == 1
+    assert "taken" in error
+    assert "directory" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

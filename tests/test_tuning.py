@@ -9,7 +9,21 @@ from hifred.factorisation import single_gas
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, RIPE, TRUNK, Foretold, Split, held_out, thin
-from hifred.tuning import NOISE, START, SURE, Choice, Tuning, _number, _race, _rung, _smoothest, _walk, settle, tune
+from hifred.tuning import (
+    NOISE,
+    SPEEDS,
+    START,
+    SURE,
+    Choice,
+    Tuning,
+    _number,
+    _race,
+    _rung,
+    _smoothest,
+    _walk,
+    settle,
+    tune,
+)
 
 SHAPE = (12, 9, 9)
 
@@ -265,6 +279,10 @@ def test_slower_ones_are_tried_until_one_is_worse():
     deviances = {0.0: 900.0, 600.0: 0.0, 1800.0: 40.0, 3120.0: 5.0, 5400.0: 10.0}
     found, speed = _race(lambda _, speed: spread(deviances[speed], 3.0), 0.0)
     assert (speed, set(found)) == (3120, {0.0, 1800.0, 3120.0, 5400.0})
+    deviances = {0.0: 9.8, 600.0: 0.0, 350.0: 9.9, 1040.0: 9.9, 5400.0: 10.0}
+    for unsure in (spread(10.3, 0.0), Foretold(np.full(1, np.inf), 0)):  # neither noise nor a failure ends it
+        found = {speed: spread(deviance, 0.0) for speed, deviance in deviances.items()} | {1800.0: unsure}
+        assert _race(lambda _, speed, found=found: found[speed], 0.0)[1] == 600
 
 
 def test_none_is_slower_than_a_step():
@@ -352,6 +370,8 @@ def test_a_fit_that_fails_at_once_foretells_nothing(data, monkeypatch):
     assert works.falls_below(found, SURE, NOISE)
     assert not found.is_alike(works, 1.0, NOISE)
     assert found.led_on(works, 0.75).deviance == np.inf
+    fused = hifred.fuse(data, replace(FIRST, strength=None), progress=False)
+    assert fused.status == "diverged"
 
 
 def test_a_start_is_the_same_whatever_was_fitted_before(data):
@@ -421,7 +441,8 @@ def test_settings_that_are_not_given_are_chosen(data):
     assert (light.name, light.chosen, speed.name, speed.chosen) == (
         "light_strength", prior.light_strength, "vmax", prior.vmax,
     )  # fmt: skip
-    assert {0.0, 1800.0, 5400.0} < set(speed.values), "and one between"
+    assert {0.0, 1800.0, 5400.0} <= set(speed.values)
+    assert set(speed.values) - {*SPEEDS, 3 * SPEEDS[-1]}, "and one between"
     best = min(speed.deviances)
     assert prior.vmax <= speed.values[speed.deviances.index(best)]
     assert speed.deviances[speed.values.index(prior.vmax)] < best + 50

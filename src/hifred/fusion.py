@@ -166,7 +166,8 @@ def _tuned(
         _warn_at_edge(tuning.curve)
         found |= tuning.to_json()
         prior = replace(prior, strength=tuning.strength)
-        if isinstance(prior, DopplerSheets):
+        # A fit that failed at its first step tells no number: the last one then says so.
+        if isinstance(prior, DopplerSheets) and tuning.best_iterations > 0:
             # At the largest number allowed, the photons kept back may agree for longer.
             chosen = tuning.best_iterations < stopping.max_iterations
             stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=chosen)

@@ -112,7 +112,7 @@ class Foretold:
     Attributes
     ----------
     groups : array of shape (group,)
-        Held-out C-stat of groups of detector pixels, see `held_out`.
+        Held-out C-stat of groups of detector pixels, see `held_out`; one infinite group where a fit failed at once.
     iterations : int
         Those of the fit; of a factorisation, those after which the rest was foretold best.
     """
@@ -185,7 +185,7 @@ class Fitted:
         return bool(self.course) and self.steps - _lowest(self.course).iterations >= PATIENCE
 
     def best(self, most: int) -> Foretold:
-        """That of its own steps, of so many at most in all, which foretells the rest best; without any, nothing is."""
+        """That of its own steps, of so many at most in all, which foretells the rest best; infinite for none."""
         own = [step for step in self.course if step.iterations <= most]
         return _lowest(own) if own else Foretold(np.full(1, np.inf), self.steps)
 

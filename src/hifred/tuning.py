@@ -297,14 +297,15 @@ def settle(
 def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
     """Where each speed that was tried leads, the last ones from more steps, and the speed; none is below a step.
 
-    Slower ones are tried until one is worse, and 0. It is the smallest of those in the last round that are as good as
-    its best; 0 has to be the best itself.
+    Slower ones are tried until one is clearly worse, and 0. The speed is the smallest of those in the last round that
+    are as good as its best; 0 has to be the best itself.
     """
     found: dict[float, Foretold] = {}
-    for speed in sorted((speed for speed in SPEEDS if speed > 0 and speed >= step), reverse=True):
-        found[speed] = attempt(SCREENING, speed)
-        if found[speed].deviance > found[_best(found)].deviance:
-            break
+    for speed in reversed(SPEEDS):
+        if speed >= step and speed > 0:
+            one = found[speed] = attempt(SCREENING, speed)
+            if np.isfinite(one.deviance) and not one.is_alike(found[_best(found)], ALIKE, NOISE):
+                break
     found[0.0] = attempt(SCREENING, 0.0)
     best = _best(found)
     speeds = sorted(found)

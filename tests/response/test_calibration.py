@@ -78,7 +78,7 @@ def calibrations(draw):
     return shape, parts
 
 
-@settings(max_examples=14)
+@settings(max_examples=20)
 @given(case=calibrations(), dense=st.booleans())
 def test_calibration_is_the_model(assert_dot, apply, case, dense):
     shape, parts = case
@@ -180,7 +180,6 @@ def test_what_no_pixel_sees_has_no_place():
     np.testing.assert_array_equal(recipe.place(), [[-1, -1, -1], [0, -1, -1]])
 
 
-@settings(max_examples=12)
 @given(case=calibrations())
 def test_products_add_up_to_the_response(apply, case):
     shape, parts = case

@@ -111,7 +111,7 @@ def arguments(draw):
     return shape, out
 
 
-@settings(max_examples=14)
+@settings(max_examples=20)
 @given(case=arguments(), dense=st.booleans())
 def test_response_is_the_model(assert_dot, apply, case, dense):
     shape, kernels = case
@@ -135,7 +135,6 @@ def test_dot_in_single_precision(assert_dot, case, dense):
         assert_dot(Response.from_kernels(shape, **kernels).operator, np.float32)
 
 
-@settings(max_examples=12)
 @given(case=arguments())
 def test_products_add_up_to_the_response(apply, case):
     shape, kernels = case

@@ -64,7 +64,10 @@ class DopplerShift(eqx.Module):
     def spectra(
         self, templates: Float[Array, "node template"], column: Float[Array, ""] | float = 0.0
     ) -> Float[Array, "energy velocity template"]:
-        """The spectra `V` behind a column, 1e22 cm-2; their transpose is the one JAX derives."""
+        """The spectra `V` behind a column, 1e22 cm-2; their transpose is the one JAX derives.
+
+        Compiled for calls from outside: op by op, each new shape would compile each operation.
+        """
         half = self.kernel.shape[0] // 2
         templates = templates * jnp.exp(jnp.clip(column * self.rest_opacity, -OPAQUE, OPAQUE))[:, None]
         padded = jnp.pad(templates, ((half, half), (0, 0)), mode="edge")
