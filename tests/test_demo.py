@@ -4,7 +4,7 @@ import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
-from hifred import Dataset, FusedCube, cli, metrics
+from hifred import Dataset, FusedCube, cli, demo, metrics
 
 FITS = ("truth.fits", "truth_maps.fits", "xmm.fits", "xrism.fits", "fused.fits")
 PICTURES = (
@@ -82,15 +82,29 @@ def test_the_report_of_its_files_can_be_made_again(shown, tmp_path):
     assert (result.exit_code, result.output) == (0, f"wrote {page}\n")
 
 
-def test_bad_input_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+def test_a_new_folder_is_made_and_keeps_the_data_where_the_fit_is_interrupted(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "fuse", interrupted)
+    folder = tmp_path / "a new" / "folder"
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(folder, "tiny", progress=False)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(set(FITS) - {"fused.fits"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["-o", "taken"], ["taken", "directory"]), (["--scene", "x"], ["'x'"])]
+)
+def test_bad_input_is_refused_before_anything_is_written(arguments, words, tmp_path, monkeypatch, capsys):
     (tmp_path / "taken").write_text("x")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["hifred", "demo", "-o", "taken"])
+    monkeypatch.setattr("sys.argv", ["hifred", "demo", *arguments])
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     error = capsys.readouterr().err
     assert exit_.value.code == 2
     assert error.count("\n") == 1
-    assert "taken" in error
-    assert "directory" in error
+    for word in words:
+        assert word in error
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -25,11 +25,12 @@ LOOSER = 3.0
 TRIAL = TRUNK + BRANCH
 # Where strengths of a factorisation start.
 START = 1.5
-# Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse, 0 in any case,
-# and the mean of the best one and its better neighbour. Then so many of the best go on to `LAST` steps; where the last
-# is still the best, one three times as large is tried as well. Large speeds learn slowly, and with many photons a small
-# one may be ahead by then: speeds are compared by where their C-stats lead (`Foretold.led_on`). Of those that are alike
-# in the end, the smallest above 0 is taken: that nothing moves has to foretell the rest best.
+# Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse than a standard
+# error, 0 in any case, and the mean of the best one and its better neighbour. Then so many of the best go on to `LAST`
+# steps; where the last is still the best, one three times as large is tried as well. Large speeds learn slowly, and
+# with many photons a small one may be ahead by then: speeds are compared by where their C-stats lead
+# (`Foretold.led_on`). Of those that are alike in the end, the smallest above 0 is taken: that nothing moves has to
+# foretell the rest best.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
