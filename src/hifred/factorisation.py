@@ -99,8 +99,8 @@ def factor_problem(
     components = templates.velocities.size * gases
     edge = EDGE / float(np.clip(light_strength, 1 / EXTREME, EXTREME))
 
-    def smoothness(*parts: np.ndarray | float) -> RelativeSmoothness:
-        return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts))
+    def smoothness(*parts: np.ndarray | float, second: bool = False) -> RelativeSmoothness:
+        return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts), second=second)
 
     data = tuple(FactorTerm.of(dataset, components) for dataset in datasets)
     unit, totals = _counts_per_photon(data, start, components), templates.shift.totals()
@@ -114,8 +114,8 @@ def factor_problem(
         totals,
         start.image,
         unit,
-        smoothness(weights, strength, 2 * strength),
-        smoothness(weights, 3 * strength, 0.0),
+        smoothness(weights, strength, 2 * strength, second=True),
+        smoothness(weights, 3 * strength, 0.0, second=True),
         smoothness(even_weights(sky_shape, NEAREST), light_strength, 0.0, edge),
         along_energy,
         Factors(*(jnp.asarray(factor, dtype) for factor in factors)),

@@ -12,30 +12,41 @@ from hifred.solvers.factors import root
 SHAPE = (2, 3, 5, 6)
 
 
-@pytest.fixture(params=[None, 0.1])
+@pytest.fixture(params=[(None, False), (0.1, False), (None, True), (0.1, True)], ids=str)
 def penalty(x64, request):
+    edge, second = request.param
     weights = even_weights(SHAPE[2:]) * np.random.default_rng(0).random((len(OFFSETS), *SHAPE[2:]))
-    edge = None if request.param is None else jnp.asarray(request.param)
-    return RelativeSmoothness(jnp.asarray(weights), jnp.asarray(0.7), jnp.asarray(1.3), edge)
+    edge = None if edge is None else jnp.asarray(edge)
+    return RelativeSmoothness(jnp.asarray(weights), jnp.asarray(0.7), jnp.asarray(1.3), edge, second)
 
 
 def by_hand(fields, penalty):
-    """The penalty, pair by pair."""
+    """The penalty, pixel by pixel."""
 
     def distance(a, b):
         plain = (a - b) ** 2 / (a + b + 1e-4)
         return plain if penalty.edge is None else float(penalty.edge) * np.log(1 + plain / float(penalty.edge))
 
+    def tied(number, layer, y, x, dy, dx):
+        """Weights and values of the neighbours on both sides that are there."""
+        sides = [((y, x), (y + dy, x + dx)), ((y - dy, x - dx), (y - dy, x - dx))]
+        inside = [(at, q) for at, q in sides if 0 <= q[0] < layer.shape[0] and 0 <= q[1] < layer.shape[1]]
+        return [(float(penalty.weights[number][at]), layer[q]) for at, q in inside], len(inside) and inside[0] == sides[
+            0
+        ]
+
     total = 0.0
-    s, j, ny, nx = fields.shape
     for sheet in fields:
         for layer in sheet:
             for number, (dy, dx) in enumerate(OFFSETS):
-                for y in range(ny):
-                    for x in range(nx):
-                        if 0 <= y + dy < ny and 0 <= x + dx < nx:
-                            a, b = layer[y, x], layer[y + dy, x + dx]
-                            total += 0.7 * float(penalty.weights[number, y, x]) * distance(a, b)
+                for y, x in np.ndindex(layer.shape):
+                    found, ahead = tied(number, layer, y, x, dy, dx)
+                    if penalty.second and found:
+                        both = sum(w for w, _ in found)
+                        mean = sum(w * value for w, value in found) / both
+                        total += 0.7 * both * distance(layer[y, x], mean)
+                    elif ahead:
+                        total += 0.7 * found[0][0] * distance(layer[y, x], found[0][1])
         for a, b in zip(sheet[1:].ravel(), sheet[:-1].ravel(), strict=True):
             total += 1.3 * distance(a, b)
     return total
@@ -47,7 +58,37 @@ def test_value_is_the_sum_over_pairs(penalty):
 
 
 def test_even_fields_cost_nothing(penalty):
-    assert float(penalty.value(jnp.full(SHAPE, 0.3))) == 0
+    assert float(penalty.value(jnp.full(SHAPE, 0.3))) == pytest.approx(0, abs=1e-25)
+
+
+def test_second_differences_let_slopes_pass_but_at_the_border(x64):
+    weights, one = jnp.asarray(even_weights((9, 9))), jnp.asarray(1.0)
+    slope = jnp.asarray(1 + 0.1 * np.add.outer(np.arange(9), 2 * np.arange(9)))[None, None]
+    gradient = np.asarray(RelativeSmoothness(weights, one, 0 * one, second=True).slopes(slope)[0])[0, 0]
+    np.testing.assert_allclose(gradient[4, 4], 0, atol=1e-12)
+    assert np.abs(gradient[0]).min() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 5)])
+def test_second_differences_tie_pixels_of_small_skies(x64, shape):
+    one = jnp.asarray(1.0)
+    penalty = RelativeSmoothness(jnp.asarray(even_weights(shape)), one, 0 * one, second=True)
+    fields = jnp.asarray(np.random.default_rng(0).random((1, 1, *shape)) + 0.1)
+    gradient, curvature = penalty.slopes(fields)
+    assert np.isfinite(gradient).all()
+    assert np.isfinite(curvature).all()
+    assert (float(penalty.value(fields)) > 0) == (np.prod(shape) > 1)
+
+
+def test_where_one_side_is_not_tied_the_other_is_what_a_pixel_is_compared_with(x64):
+    weights, one = np.array(even_weights((1, 3))), jnp.asarray(1.0)
+    weights[OFFSETS.index((0, 2))] = 0
+    weights[OFFSETS.index((0, 1)), 0, 0] = 0  # the first pixel is on its own
+    fields = np.array([7.0, 1.0, 2.0])
+    penalty = RelativeSmoothness(jnp.asarray(weights), one, 0 * one, second=True)
+    # Once from the second pixel, once from the third.
+    expected = 2 * (1 - 2) ** 2 / (1 + 2 + 1e-4)
+    assert float(penalty.value(jnp.asarray(fields).reshape(1, 1, 1, 3))) == pytest.approx(expected, rel=1e-12)
 
 
 def test_above_an_edge_only_the_logarithm_of_a_step_counts(x64):

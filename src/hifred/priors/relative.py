@@ -29,6 +29,10 @@ class RelativeSmoothness(eqx.Module):
     IEEE TMI 8, 194): the same where values differ little, but of steps far above the edge only the logarithm counts. It
     is not convex.
 
+    With second differences, `strength sum_po (w_pq + w_pq') d(r_p, m_po)`: a pixel is compared with the mean of the two
+    neighbours `q` and `q'` on opposite sides of it, `m_po = (w_pq r_q + w_pq' r_q') / (w_pq + w_pq')`. A slope costs
+    nothing; at a border, where one of the two is missing or not tied, it is the difference from the other.
+
     Attributes
     ----------
     weights : array of shape (offset, y, x)
@@ -37,23 +41,29 @@ class RelativeSmoothness(eqx.Module):
         Weights of neighbours in space and between layers.
     edge : array of shape (), optional
         Distance `d` of two values with an edge between them.
+    second : bool
+        Whether differences in space are second ones.
     """
 
     weights: Float[Array, "offset y x"]
     strength: Float[Array, ""]
     along: Float[Array, ""]
     edge: Float[Array, ""] | None = None
+    second: bool = eqx.field(default=False, static=True)
 
     def value(self, fields: Fields) -> Float[Array, ""]:
         """The penalty."""
-        padded = _padded(fields)
+        flat = _flat(fields)
 
-        def add_pairs(total, pairs):
-            weight, offset = pairs
-            return total + (weight * self._distance(fields, _neighbour(padded, offset, fields.shape))).sum((0, 1)), None
+        def add(total, ties):
+            ahead, behind, offset = ties
+            here, other, weight = _seen(flat, 0, fields.shape), _seen(flat, offset, fields.shape), ahead
+            if self.second:
+                ahead, behind, weight = _shares(ahead, behind)
+                other = ahead * other + behind * _seen(flat, -offset, fields.shape)
+            return total + (weight * self._distance(here, other)).sum((0, 1)), None
 
-        zero = jnp.zeros(fields.shape[2:], fields.dtype)
-        total, _ = jax.lax.scan(add_pairs, zero, (self.weights, jnp.asarray(OFFSETS)))
+        total, _ = jax.lax.scan(add, jnp.zeros(_span(fields.shape), fields.dtype), self._ties)
         total = self.strength * total.sum()
         if fields.shape[1] > 1:
             total += self.along * self._distance(fields[:, 1:], fields[:, :-1]).sum((2, 3)).sum()
@@ -61,24 +71,48 @@ class RelativeSmoothness(eqx.Module):
 
     def slopes(self, fields: Fields) -> tuple[Fields, Fields]:
         """Gradient, and curvature of a separable quadratic that has it and is not below the penalty near `fields`."""
-        padded = _padded(fields)
+        shape, flat = fields.shape, _flat(fields)
 
-        def add_pairs(total, pairs):
-            weight, offset = pairs
-            slope, bend = self._slopes(fields, _neighbour(padded, offset, fields.shape))
-            return (total[0] + weight * slope, total[1] + weight * bend), None
+        def add_pairs(total, ties):
+            ahead, behind, offset = ties
+            here = _seen(flat, 0, shape)
+            for weight, side in (ahead, offset), (behind, -offset):
+                slopes = self._slopes(here, _seen(flat, side, shape))
+                total = tuple(_added(part, 0, weight * slope, shape) for part, slope in zip(total, slopes, strict=True))
+            return total, None
 
-        # Each pair is met from both of its ends.
-        there = jnp.stack([jnp.roll(weight, o, (0, 1)) for weight, o in zip(self.weights, OFFSETS, strict=True)])
-        pairs = jnp.concatenate([self.weights, there]), jnp.asarray([*OFFSETS, *((-y, -x) for y, x in OFFSETS)])
-        total, _ = jax.lax.scan(add_pairs, (jnp.zeros_like(fields), jnp.zeros_like(fields)), pairs)
-        gradient, curvature = self.strength * total[0], self.strength * total[1]
+        def add_means(total, ties):
+            ahead, behind, weight = _shares(*ties[:2])
+            offset, here = ties[2], _seen(flat, 0, shape)
+            mean = ahead * _seen(flat, offset, shape) + behind * _seen(flat, -offset, shape)
+
+            def spread(part, slope, of_mean):
+                # What the mean feels, its two pixels feel by their shares.
+                part = _added(part, 0, weight * slope, shape)
+                part = _added(part, offset, ahead * weight * of_mean, shape)
+                return _added(part, -offset, behind * weight * of_mean, shape)
+
+            parts = zip(total, self._slopes(here, mean), self._slopes(mean, here), strict=True)
+            return tuple(spread(*part) for part in parts), None
+
+        total = jnp.zeros_like(flat), jnp.zeros_like(flat)
+        total, _ = jax.lax.scan(add_means if self.second else add_pairs, total, self._ties)
+        gradient, curvature = (self.strength * _image(part, shape) for part in total)
         if fields.shape[1] > 1:
             last, first = ((0, 0), (0, 1), (0, 0), (0, 0)), ((0, 0), (1, 0), (0, 0), (0, 0))
             up, down = self._slopes(fields[:, :-1], fields[:, 1:]), self._slopes(fields[:, 1:], fields[:, :-1])
             gradient += self.along * (jnp.pad(up[0], last) + jnp.pad(down[0], first))
             curvature += self.along * (jnp.pad(up[1], last) + jnp.pad(down[1], first))
         return gradient, curvature
+
+    @property
+    def _ties(self) -> tuple[Array, Array, Array]:
+        """Weights of the neighbours at each offset, of those on the opposite side, and the offsets, all flat."""
+        behind = [jnp.roll(weight, offset, (0, 1)) for weight, offset in zip(self.weights, OFFSETS, strict=True)]
+        shape = 1, len(OFFSETS), *self.weights.shape[1:]
+        ahead, behind = (_seen(_flat(w.reshape(shape)), 0, shape)[0] for w in (self.weights, jnp.stack(behind)))
+        row = shape[3] + 2 * FARTHEST
+        return ahead, behind, jnp.asarray([dy * row + dx for dy, dx in OFFSETS])
 
     def _distance(self, a: Array, b: Array) -> Array:
         plain = (a - b) ** 2 / (a + b + LEAST)
@@ -98,14 +132,44 @@ class RelativeSmoothness(eqx.Module):
         return tie * slope, tie * bend
 
 
-def _padded(fields: Array) -> Array:
-    """With zeros all round, where weights are zero as well."""
-    return jnp.pad(fields, ((0, 0), (0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST)))
+def _shares(ahead: Array, behind: Array) -> tuple[Array, Array, Array]:
+    """Shares of two neighbours in their mean, and their weight together."""
+    both = ahead + behind
+    least = jnp.where(both > 0, both, 1)
+    return ahead / least, behind / least, both
 
 
-def _neighbour(padded: Array, offset: Int[Array, " 2"], shape: tuple[int, ...]) -> Array:
-    """The value at `p + offset`, put at `p`."""
-    return jax.lax.dynamic_slice(padded, (0, 0, FARTHEST + offset[0], FARTHEST + offset[1]), shape)
+def _flat(fields: Fields) -> Float[Array, "sheet layer padded"]:
+    """With zeros all round, where weights are zero as well; all pixels in a row, as then a neighbour is a distance."""
+    padded = jnp.pad(fields, ((0, 0), (0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST)))
+    return padded.reshape(*fields.shape[:2], -1)
+
+
+def _span(shape: tuple[int, ...]) -> int:
+    """From the first to the last pixel of the sky in a row."""
+    return (shape[2] - 1) * (shape[3] + 2 * FARTHEST) + shape[3]
+
+
+def _first(offset: Int[Array, ""] | int, shape: tuple[int, ...]) -> tuple:
+    """Where in a row the neighbour of the first pixel is."""
+    return 0, 0, FARTHEST * (shape[3] + 2 * FARTHEST) + FARTHEST + offset
+
+
+def _seen(flat: Array, offset: Int[Array, ""] | int, shape: tuple[int, ...]) -> Float[Array, "sheet layer span"]:
+    """The values at so far from each pixel."""
+    return jax.lax.dynamic_slice(flat, _first(offset, shape), (*flat.shape[:2], _span(shape)))
+
+
+def _added(flat: Array, offset: Int[Array, ""] | int, values: Array, shape: tuple[int, ...]) -> Array:
+    """With a value of each pixel added so far from it."""
+    first = _first(offset, shape)
+    return jax.lax.dynamic_update_slice(flat, jax.lax.dynamic_slice(flat, first, values.shape) + values, first)
+
+
+def _image(flat: Array, shape: tuple[int, ...]) -> Fields:
+    """Without the zeros all round."""
+    whole = flat.reshape(*shape[:2], shape[2] + 2 * FARTHEST, shape[3] + 2 * FARTHEST)
+    return whole[:, :, FARTHEST:-FARTHEST, FARTHEST:-FARTHEST]
 
 
 def even_weights(sky_shape: tuple[int, int], farthest: float = np.inf) -> np.ndarray:
