@@ -31,7 +31,8 @@ class DopplerSheets(Prior):
     shifted to velocity `j`; each sheet `s` has in each pixel a profile of velocities `f` and a mixture of gases `m`.
     All are learned from the data. Relative differences of `f` and `m` between each pixel and the mean of two neighbours
     on opposite sides are penalised, with `strength` and three times it, where the camera's spectra of the pixels are
-    alike; those of `f` between neighbouring velocities with twice. What absorbs in front does not move with the gas: edges of `exp(-N_H sigma(E))` (`hifred.absorption`) stay.
+    alike; those of `f` between neighbouring velocities with twice. What absorbs in front does not move with the gas:
+    edges of `exp(-N_H sigma(E))` (`hifred.absorption`) stay.
 
     A setting that is None is chosen from the data, by count thinning, when `hifred.fuse` is called (`hifred.tuning`).
 
