@@ -31,7 +31,8 @@ class RelativeSmoothness(eqx.Module):
 
     With second differences, `strength sum_po (w_pq + w_pq') d(r_p, m_po)`: a pixel is compared with the mean of the two
     neighbours `q` and `q'` on opposite sides of it, `m_po = (w_pq r_q + w_pq' r_q') / (w_pq + w_pq')`. A slope costs
-    nothing; at a border, where one of the two is missing or not tied, it is the difference from the other.
+    nothing; where one of the two is beyond the border or not tied, it is the difference from the other (so a pair that
+    is tied to nothing else counts twice).
 
     Attributes
     ----------
@@ -56,14 +57,14 @@ class RelativeSmoothness(eqx.Module):
         flat = _flat(fields)
 
         def add(total, ties):
-            ahead, behind, offset = ties
+            ahead, behind, offset = self._sides(*ties)
             here, other, weight = _seen(flat, 0, fields.shape), _seen(flat, offset, fields.shape), ahead
             if self.second:
                 ahead, behind, weight = _shares(ahead, behind)
                 other = ahead * other + behind * _seen(flat, -offset, fields.shape)
             return total + (weight * self._distance(here, other)).sum((0, 1)), None
 
-        total, _ = jax.lax.scan(add, jnp.zeros(_span(fields.shape), fields.dtype), self._ties)
+        total, _ = jax.lax.scan(add, jnp.zeros(_window(0, fields.shape)[1], fields.dtype), self._ties)
         total = self.strength * total.sum()
         if fields.shape[1] > 1:
             total += self.along * self._distance(fields[:, 1:], fields[:, :-1]).sum((2, 3)).sum()
@@ -74,7 +75,7 @@ class RelativeSmoothness(eqx.Module):
         shape, flat = fields.shape, _flat(fields)
 
         def add_pairs(total, ties):
-            ahead, behind, offset = ties
+            ahead, behind, offset = self._sides(*ties)
             here = _seen(flat, 0, shape)
             for weight, side in (ahead, offset), (behind, -offset):
                 slopes = self._slopes(here, _seen(flat, side, shape))
@@ -82,12 +83,14 @@ class RelativeSmoothness(eqx.Module):
             return total, None
 
         def add_means(total, ties):
-            ahead, behind, weight = _shares(*ties[:2])
-            offset, here = ties[2], _seen(flat, 0, shape)
+            ahead, behind, offset = self._sides(*ties)
+            ahead, behind, weight = _shares(ahead, behind)
+            here = _seen(flat, 0, shape)
             mean = ahead * _seen(flat, offset, shape) + behind * _seen(flat, -offset, shape)
 
             def spread(part, slope, of_mean):
-                # What the mean feels, its two pixels feel by their shares.
+                # What the mean feels, its two pixels feel by their shares: shares sum to 1, so that this holds for rows
+                # of the Hessian as well.
                 part = _added(part, 0, weight * slope, shape)
                 part = _added(part, offset, ahead * weight * of_mean, shape)
                 return _added(part, -offset, behind * weight * of_mean, shape)
@@ -106,13 +109,18 @@ class RelativeSmoothness(eqx.Module):
         return gradient, curvature
 
     @property
-    def _ties(self) -> tuple[Array, Array, Array]:
-        """Weights of the neighbours at each offset, of those on the opposite side, and the offsets, all flat."""
-        behind = [jnp.roll(weight, offset, (0, 1)) for weight, offset in zip(self.weights, OFFSETS, strict=True)]
-        shape = 1, len(OFFSETS), *self.weights.shape[1:]
-        ahead, behind = (_seen(_flat(w.reshape(shape)), 0, shape)[0] for w in (self.weights, jnp.stack(behind)))
-        row = shape[3] + 2 * FARTHEST
-        return ahead, behind, jnp.asarray([dy * row + dx for dy, dx in OFFSETS])
+    def _ties(self) -> tuple[Array, Array]:
+        """Weights at each offset, flat, and the offsets in a row."""
+        row = _row(self.weights.shape)
+        return _flat(self.weights[:, None, None]), jnp.asarray([dy * row + dx for dy, dx in OFFSETS])
+
+    def _sides(self, weights: Array, offset: Int[Array, ""]) -> tuple[Array, Array, Int[Array, ""]]:
+        """Weights of each pixel and its neighbours at an offset and on the opposite side, and the offset.
+
+        They are zero where the neighbour is outside.
+        """
+        ahead, behind = (_seen(weights, -side, self.weights.shape)[0, 0] for side in (0, offset))
+        return ahead, behind, offset
 
     def _distance(self, a: Array, b: Array) -> Array:
         plain = (a - b) ** 2 / (a + b + LEAST)
@@ -135,41 +143,46 @@ class RelativeSmoothness(eqx.Module):
 def _shares(ahead: Array, behind: Array) -> tuple[Array, Array, Array]:
     """Shares of two neighbours in their mean, and their weight together."""
     both = ahead + behind
-    least = jnp.where(both > 0, both, 1)
-    return ahead / least, behind / least, both
+    divisor = jnp.where(both > 0, both, 1)
+    return ahead / divisor, behind / divisor, both
 
 
-def _flat(fields: Fields) -> Float[Array, "sheet layer padded"]:
-    """With zeros all round, where weights are zero as well; all pixels in a row, as then a neighbour is a distance."""
-    padded = jnp.pad(fields, ((0, 0), (0, 0), (FARTHEST, FARTHEST), (FARTHEST, FARTHEST)))
-    return padded.reshape(*fields.shape[:2], -1)
+def _row(shape: tuple[int, ...]) -> int:
+    """Length of a row of pixels with the zeros on both sides."""
+    return shape[-1] + 2 * FARTHEST
 
 
-def _span(shape: tuple[int, ...]) -> int:
-    """From the first to the last pixel of the sky in a row."""
-    return (shape[2] - 1) * (shape[3] + 2 * FARTHEST) + shape[3]
+def _flat(fields: Float[Array, "*other y x"]) -> Float[Array, "*other padded"]:
+    """With zeros all round, one row after the other: a neighbour is a fixed number of places away."""
+    margin = [(0, 0)] * (fields.ndim - 2) + [(FARTHEST, FARTHEST)] * 2
+    return jnp.pad(fields, margin).reshape(*fields.shape[:-2], -1)
 
 
-def _first(offset: Int[Array, ""] | int, shape: tuple[int, ...]) -> tuple:
-    """Where in a row the neighbour of the first pixel is."""
-    return 0, 0, FARTHEST * (shape[3] + 2 * FARTHEST) + FARTHEST + offset
+def _window(offset: Int[Array, ""] | int, shape: tuple[int, ...]) -> tuple[tuple, int]:
+    """Where in flat fields the places begin that lie so far from each pixel, and how many these are.
+
+    From the first to the last pixel, with the zeros between rows.
+    """
+    row = _row(shape)
+    return (0, 0, FARTHEST * row + FARTHEST + offset), (shape[-2] - 1) * row + shape[-1]
 
 
 def _seen(flat: Array, offset: Int[Array, ""] | int, shape: tuple[int, ...]) -> Float[Array, "sheet layer span"]:
-    """The values at so far from each pixel."""
-    return jax.lax.dynamic_slice(flat, _first(offset, shape), (*flat.shape[:2], _span(shape)))
+    """The values so far from each pixel."""
+    first, span = _window(offset, shape)
+    return jax.lax.dynamic_slice(flat, first, (*flat.shape[:2], span))
 
 
 def _added(flat: Array, offset: Int[Array, ""] | int, values: Array, shape: tuple[int, ...]) -> Array:
     """With a value of each pixel added so far from it."""
-    first = _first(offset, shape)
-    return jax.lax.dynamic_update_slice(flat, jax.lax.dynamic_slice(flat, first, values.shape) + values, first)
+    first, _ = _window(offset, shape)
+    return jax.lax.dynamic_update_slice(flat, _seen(flat, offset, shape) + values, first)
 
 
 def _image(flat: Array, shape: tuple[int, ...]) -> Fields:
     """Without the zeros all round."""
-    whole = flat.reshape(*shape[:2], shape[2] + 2 * FARTHEST, shape[3] + 2 * FARTHEST)
-    return whole[:, :, FARTHEST:-FARTHEST, FARTHEST:-FARTHEST]
+    whole = flat.reshape(*shape[:-2], shape[-2] + 2 * FARTHEST, _row(shape))
+    return whole[..., FARTHEST:-FARTHEST, FARTHEST:-FARTHEST]
 
 
 def even_weights(sky_shape: tuple[int, int], farthest: float = np.inf) -> np.ndarray:
