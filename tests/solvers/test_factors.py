@@ -13,6 +13,7 @@ from hifred.assembly import assemble
 from hifred.doppler import energy_factor
 from hifred.priors import DopplerSheets
 from hifred.priors.doppler_shift import template_grid
+from hifred.priors.relative import even_weights
 from hifred.solvers import FactorTerm, Stopping, minimise, solution_cube
 from hifred.solvers.factors import _column, _extrapolated, normalised
 from hifred.solvers.solver import change
@@ -58,6 +59,17 @@ def test_templates_of_gas_at_rest_are_not_smoothed(data):
     assert stiffness() == pytest.approx(0.7)
     assert stiffness(vmax=0.0, velocity_step=None, smoothing=300.0) == 0
     assert stiffness(vmax=0.0, velocity_step=None) == 0, "a line may be as narrow as a bin"
+
+
+def test_even_slopes_of_velocities_and_mixtures_cost_nothing_those_of_light_do(data):
+    problem = assemble(data, PRIOR)[1]
+    ramp = jnp.asarray(1 + np.add.outer(np.arange(9.0), 2 * np.arange(9.0)), problem.image.dtype)[None, None]
+    pulls = []
+    for penalty in (problem.profile_penalty, problem.mixture_penalty, problem.light_penalty):
+        even = eqx.tree_at(lambda p: p.weights, penalty, jnp.asarray(even_weights((9, 9)), ramp.dtype))
+        pulls.append(abs(float(even.slopes(ramp)[0][0, 0, 4, 4]) / float(even.strength)))
+    np.testing.assert_allclose(pulls[:2], 0, atol=1e-6)
+    assert pulls[2] > 1e-3
 
 
 def test_a_star_stays_a_point(observe, monkeypatch):
