@@ -69,7 +69,7 @@ def test_second_differences_let_slopes_pass_but_at_the_border(x64):
     assert np.abs(gradient[0]).min() > 1e-3
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 5)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 2)])
 def test_second_differences_tie_pixels_of_small_skies(x64, shape):
     one = jnp.asarray(1.0)
     penalty = RelativeSmoothness(jnp.asarray(even_weights(shape)), one, 0 * one, second=True)
@@ -119,17 +119,6 @@ def test_above_an_edge_only_the_logarithm_of_a_step_counts(x64):
 def test_gradient_is_that_of_the_value(penalty):
     fields = jnp.asarray(np.random.default_rng(2).random(SHAPE))
     np.testing.assert_allclose(penalty.slopes(fields)[0], jax.grad(penalty.value)(fields), rtol=1e-10, atol=1e-12)
-
-
-def test_the_quadratic_lies_above_near_the_fields(penalty):
-    rng = np.random.default_rng(3)
-    fields = jnp.asarray(rng.random(SHAPE) + 0.1)
-    gradient, curvature = penalty.slopes(fields)
-    value = jax.jit(lambda fields: penalty.value(fields))
-    for seed in range(20):
-        move = 0.02 * np.random.default_rng(seed).normal(size=SHAPE)
-        bound = float(value(fields) + (gradient * move).sum() + 0.5 * (curvature * move**2).sum())
-        assert float(value(fields + move)) <= bound + 1e-9
 
 
 def test_curvature_is_no_less_than_the_rows_of_the_hessian(penalty):
