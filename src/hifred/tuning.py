@@ -24,7 +24,7 @@ LOOSER = 3.0
 # its end.
 TRIAL = TRUNK + BRANCH
 # Where strengths of a factorisation start.
-START = 1.0
+START = 1.5
 # Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse than a standard
 # error, 0 in any case, and the mean of the best one and its better neighbour. Then so many of the best go on to `LAST`
 # steps; where the last is still the best, one three times as large is tried as well. Large speeds learn slowly, and
