@@ -1,12 +1,13 @@
 """Fe K of a remnant like Cassiopeia A, from event lists to a velocity map, with each prior, as Markdown.
 
-    python benchmarks/bench_iron.py            writes benchmarks/IRON.md
+    python benchmarks/bench_iron.py                         writes benchmarks/IRON.md
+    python benchmarks/bench_iron.py 8.9e5 --seed 1 --output iron_1.md
 
 Real responses and Chandra images of the shared data (HIFRED_SHARED_DATA, by default ../shared/data): photons are
 traced, written as event lists, reduced as real ones, and fused with each prior at its default strength.
 """
 
-import sys
+import argparse
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ import numpy as np
 
 import hifred
 from hifred import metrics, priors
+from hifred.fitsio import replacing
 from hifred.simulate import write_observations
 
 PRIORS = (
@@ -97,9 +99,9 @@ def unfused(truth, datasets) -> np.ndarray:
     return spectra / np.maximum(spectra.sum(0), 1) * image / image.sum() * total
 
 
-def compare(counts: float, write) -> None:
+def compare(counts: float, seed: int, write) -> None:
     """The table of one brightness."""
-    visit = casa.visit(counts)
+    visit = casa.visit(counts, seed)
     datasets, wrote, read = reduced(visit)
     truth = visit.truth
     pixels = judged(truth, datasets[1])
@@ -126,6 +128,11 @@ def compare(counts: float, write) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", nargs="*", type=float, default=COUNTS, help="of EPIC pn; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the velocities and the photons; default: %(default)s")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("IRON.md"))
+    asked = parser.parse_args()
     lines = []
 
     def write(text: str) -> None:
@@ -134,6 +141,7 @@ if __name__ == "__main__":
         print(text, flush=True)
 
     write(HEAD)
-    for counts in [float(argument) for argument in sys.argv[1:]] or COUNTS:
-        compare(counts, write)
-    Path(__file__).with_name("IRON.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for counts in asked.counts:
+        compare(counts, asked.seed, write)
+    with replacing(asked.output) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
