@@ -16,10 +16,10 @@ IRON_MEDIAN = {5.6e5: 120, 5.6e4: 350}  # km/s
 WHY: dict[str, str] = {
     "xrism-epic-iron": (
         "near and far side of a shell of +-3000 km/s lie in each pixel, and vary from pixel to pixel. What a pixel of "
-        "the camera alone tells of its velocity is worse than what was wanted (`Challenge.velocity_noise`: 187 and 597 "
-        "km/s at 5.6e5 and 5.6e4 counts), and all settings that were tried end near the same error. IRON.md has a sky "
-        "like that of the trial which the wanted numbers come from (Cassiopeia A, a smooth field of +-1500 km/s), with "
-        "as many counts of the calorimeter, and what was found there."
+        "the camera alone tells of its velocity (above, `Challenge.velocity_noise`) is worse than what was wanted, and "
+        "all settings that were tried end near the same error. IRON.md has a sky like that of the trial which the "
+        "wanted numbers come from (Cassiopeia A, a smooth field of +-1500 km/s), with as many counts of the "
+        "calorimeter, and what was found there."
     ),
 }
 # And for any scene.

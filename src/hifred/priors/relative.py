@@ -57,7 +57,8 @@ class RelativeSmoothness(eqx.Module):
         flat = _flat(fields)
 
         def add(total, ties):
-            ahead, behind, offset = self._sides(*ties)
+            offset = ties[1]
+            ahead, behind = self._sides(*ties)
             here, other, weight = _seen(flat, 0, fields.shape), _seen(flat, offset, fields.shape), ahead
             if self.second:
                 ahead, behind, weight = _shares(ahead, behind)
@@ -75,17 +76,16 @@ class RelativeSmoothness(eqx.Module):
         shape, flat = fields.shape, _flat(fields)
 
         def add_pairs(total, ties):
-            ahead, behind, offset = self._sides(*ties)
-            here = _seen(flat, 0, shape)
+            offset, here = ties[1], _seen(flat, 0, shape)
+            ahead, behind = self._sides(*ties)
             for weight, side in (ahead, offset), (behind, -offset):
                 slopes = self._slopes(here, _seen(flat, side, shape))
                 total = tuple(_added(part, 0, weight * slope, shape) for part, slope in zip(total, slopes, strict=True))
             return total, None
 
         def add_means(total, ties):
-            ahead, behind, offset = self._sides(*ties)
-            ahead, behind, weight = _shares(ahead, behind)
-            here = _seen(flat, 0, shape)
+            offset, here = ties[1], _seen(flat, 0, shape)
+            ahead, behind, weight = _shares(*self._sides(*ties))
             mean = ahead * _seen(flat, offset, shape) + behind * _seen(flat, -offset, shape)
 
             def spread(part, slope, of_mean):
@@ -114,13 +114,10 @@ class RelativeSmoothness(eqx.Module):
         row = _row(self.weights.shape)
         return _flat(self.weights[:, None, None]), jnp.asarray([dy * row + dx for dy, dx in OFFSETS])
 
-    def _sides(self, weights: Array, offset: Int[Array, ""]) -> tuple[Array, Array, Int[Array, ""]]:
-        """Weights of each pixel and its neighbours at an offset and on the opposite side, and the offset.
-
-        They are zero where the neighbour is outside.
-        """
-        ahead, behind = (_seen(weights, -side, self.weights.shape)[0, 0] for side in (0, offset))
-        return ahead, behind, offset
+    def _sides(self, weights: Array, offset: Int[Array, ""]) -> tuple[Array, Array]:
+        """Weights of each pixel and its neighbours at an offset and opposite to it; zero where that is outside."""
+        shape = self.weights.shape
+        return _seen(weights, 0, shape)[0, 0], _seen(weights, -offset, shape)[0, 0]
 
     def _distance(self, a: Array, b: Array) -> Array:
         plain = (a - b) ** 2 / (a + b + LEAST)
