@@ -113,7 +113,8 @@ def compare(counts: float, seed: int, write) -> None:
     ]
     write(
         f"\n## {totals[0]:,} counts of EPIC pn, {totals[1]:,} of Resolve, seed {seed}\n\n"
-        f"{pixels.sum()} pixels are judged; the true centroids there have a spread of {maps.centroid[pixels].std():.0f} km/s rms. C-stat of the truth is "
+        f"{pixels.sum()} pixels are judged; the true centroids there have a spread of "
+        f"{maps.centroid[pixels].std():.0f} km/s rms. C-stat of the truth is "
         f"{z[0]:+.1f} and {z[1]:+.1f} sigma from what is expected. Event lists were written in {wrote:.0f} s and "
         f"reduced in {read:.0f} s.\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
     )
