@@ -275,6 +275,8 @@ def test_data_on_other_grids_are_refused(good, refused, tmp_path):
         (["--prior", "low-rank", "--rank", "1000"], ["rank", "at most", "1000"]),
         (["--strength=-1"], ["strength", "at least 0", "-1"]),
         (["--strength", "nan"], ["strength", "nan"]),
+        (["--folds", "7"], ["folds", "1 to 6", "7"]),
+        (["--prior", "low-rank-sobolev", "--folds", "2"], ["folds", "no setting is chosen", "2"]),
         (["--strength", "inf"], ["strength", "inf"]),
         (["--tolerance", "1"], ["tolerance", "below 1", "1.0"]),
         (["--tolerance=-1e-3"], ["tolerance", "at least 0", "-0.001"]),

@@ -14,6 +14,7 @@ from hifred.assembly import assemble, require_one_grid
 from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
 from hifred.factorisation import parts_of, templates_of
+from hifred.folds import Folds
 from hifred.grid import number
 from hifred.priors import CubePrior, DopplerSheets, Prior
 from hifred.progress import ProgressBar, tell
@@ -25,7 +26,6 @@ from hifred.solvers import (
     minimise,
     solution_cube,
 )
-from hifred.split import Split
 from hifred.tuning import Choice, settle, tune
 
 DEFAULT_PRIOR = DopplerSheets()
@@ -40,6 +40,7 @@ def fuse(
     progress: bool = True,
     *,
     strength: float | str | None = None,
+    folds: int = 1,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float = 30.0,
 ) -> FusedCube:
@@ -66,6 +67,9 @@ def fuse(
     strength : float or "auto", optional
         Strength of the prior, in place of its own; "auto" chooses it from the data alone (`hifred.tuning.tune`): the
         curve is kept in the provenance. A `DopplerSheets` without a strength is tuned in any case.
+    folds : int
+        Where settings are chosen from the data, number of random splits that are fitted for that, at the same time, up
+        to 6; more make the choice less a matter of chance, and take as many times the work.
     checkpoint : path, optional
         File to keep the state of the run in; a run that finds it there goes on from it and ends with the same cube.
         Settings that were chosen are kept with it: a run that is asked for the same does not choose again.
@@ -80,7 +84,8 @@ def fuse(
     ------
     ValueError
         If there is no data set, the grids differ or do not overlap in energy, precisions differ, an option is out of
-        range, there is no count at all, or there are counts where neither sky nor background can put any.
+        range or has nothing to do (`folds` where all settings are given), there is no count at all, or there are counts
+        where neither sky nor background can put any.
     """
     try:
         datasets = list(datasets)
@@ -94,7 +99,7 @@ def fuse(
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
     # What is wrong with the file is said before any work.
     saved = None if checkpoint is None else Checkpoint(checkpoint, "", checkpoint_every)
-    prior, stopping, tuning = _chosen(datasets, prior, strength, stopping, saved, tell if progress else None)
+    prior, stopping, tuning = _chosen(datasets, prior, strength, folds, stopping, saved, tell if progress else None)
     mark = fingerprint(datasets, prior)
     if saved is not None:
         saved.fingerprint = mark
@@ -117,16 +122,17 @@ def _chosen(
     datasets: Sequence[Dataset],
     prior: Prior,
     strength: float | str | None,
+    folds: int,
     stopping: Stopping,
     saved: Checkpoint | None,
     say: Callable[[str], object] | None,
 ) -> tuple[Prior, Stopping, dict]:
     """As `_tuned`, or as a checkpoint of the same run has it; what is chosen is kept in the checkpoint."""
     if saved is None:
-        return _tuned(datasets, prior, strength, stopping, say)
-    data, asked = fingerprint(datasets), fingerprint(datasets, prior, strength, stopping)
+        return _tuned(datasets, prior, strength, folds, stopping, say)
+    data, asked = fingerprint(datasets), fingerprint(datasets, prior, strength, folds, stopping)
     if (found := saved.kept(data, asked)) is None:
-        settled, ending, tuning = _tuned(datasets, prior, strength, stopping, say)
+        settled, ending, tuning = _tuned(datasets, prior, strength, folds, stopping, say)
         found = {"prior": _changed(prior, settled), "stopping": asdict(ending), "tuning": tuning} if tuning else None
     else:
         settled, ending = replace(prior, **found["prior"]), replace(stopping, **found["stopping"])
@@ -140,6 +146,7 @@ def _tuned(
     datasets: Sequence[Dataset],
     prior: Prior,
     strength: float | str | None,
+    folds: int,
     stopping: Stopping,
     say: Callable[[str], object] | None,
 ) -> tuple[Prior, Stopping, dict]:
@@ -147,15 +154,18 @@ def _tuned(
     found = {}
     if strength is None and isinstance(prior, DopplerSheets) and prior.strength is None:
         strength = AUTO
-    if say is not None and (strength == AUTO or (isinstance(prior, DopplerSheets) and prior.unsettled)):
-        say("Choosing settings from the data: fits of 85% of the photons, and how well they foretell the rest")
     if strength is not None:
         if not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
             raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
         if strength != AUTO:
             prior = replace(prior, strength=number("strength", strength))
     unsettled = isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",))
-    split = Split.of(datasets) if unsettled or strength == AUTO else None
+    if not unsettled and strength != AUTO and folds != 1:
+        raise ValueError(f"folds: expected 1 where no setting is chosen from the data, found {folds}")
+    split = Folds.of(datasets, folds=folds) if unsettled or strength == AUTO else None
+    if say is not None and split is not None:
+        often = f", {folds} times" if folds > 1 else ""
+        say(f"Choosing settings from the data: fits of 85% of the photons{often}, and how well they foretell the rest")
     if isinstance(prior, DopplerSheets) and unsettled:
         prior, choices = settle(datasets, prior, stopping.max_iterations, say=say, split=split)
         found["settings"] = [choice.to_json() for choice in choices]

@@ -34,10 +34,13 @@ POWER = 3
 GROUPS = 1000
 
 
-def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[Dataset, np.ndarray]:
-    """Split photons at random: each goes to the first part with probability `fraction`.
+def thin(
+    dataset: Dataset, fraction: float, rng: np.random.Generator, folds: int = 1
+) -> list[tuple[Dataset, np.ndarray]]:
+    """Split photons at random, several times: each goes to the first part with probability `fraction`.
 
-    Both parts are Poisson and independent, with `fraction` and `1 - fraction` of the expected counts.
+    Both parts are Poisson and independent, with `fraction` and `1 - fraction` of the expected counts. No photon is in
+    the rest of two folds, so that these are independent as well.
 
     Parameters
     ----------
@@ -48,25 +51,32 @@ def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> tuple[D
         Between 0 and 1.
     rng : numpy.random.Generator
         Source of randomness.
+    folds : int
+        How often; at most as often as photons last, `1 / (1 - fraction)`.
 
     Returns
     -------
-    part : Dataset
-        With `fraction` of the background; its response is the whole one, so that a fit gives `fraction` of the sky.
-    rest : array of shape (channel, y, x)
-        The other counts.
+    list of pairs
+        A part, with `fraction` of the background (its response is the whole one, so that a fit gives `fraction` of the
+        sky), and the other counts, an array of shape (channel, y, x).
     """
     counts = np.asarray(dataset.counts, dtype=float)
     whole = np.floor(counts)
     if not np.array_equal(whole, counts):
         whole += rng.random(counts.shape) < counts - whole
-    whole = whole.astype(np.int64)
-    part = rng.binomial(whole, fraction)
-    fitted = Dataset(
-        part, dataset.response, dataset.background * fraction, dataset.mask, dataset.name, dataset.grid,
-        exposure=dataset.exposure, provenance=dataset.provenance,
-    )  # fmt: skip
-    return fitted, whole - part
+    left = whole = whole.astype(np.int64)
+    pairs = []
+    for fold in range(folds):
+        # Of the photons that are left, as many go on to be left.
+        before, after = (1 - n * (1 - fraction) for n in (fold, fold + 1))
+        onward = rng.binomial(left, max(after, 0.0) / before)
+        rest, left = left - onward, onward
+        fitted = Dataset(
+            whole - rest, dataset.response, dataset.background * fraction, dataset.mask, dataset.name, dataset.grid,
+            exposure=dataset.exposure, provenance=dataset.provenance,
+        )  # fmt: skip
+        pairs.append((fitted, rest))
+    return pairs
 
 
 def held_out(
@@ -231,14 +241,37 @@ class Split:
         ValueError
             If the fraction is not between 0 and 1.
         """
+        return cls.several(datasets, fraction, seed)[0]
+
+    @classmethod
+    def several(
+        cls, datasets: Sequence[Dataset], fraction: float = 0.85, seed: int = 0, folds: int = 1
+    ) -> "tuple[Split, ...]":
+        """New splits of the same data sets.
+
+        Raises
+        ------
+        ValueError
+            If the fraction is not between 0 and 1, or there are too few photons to keep a new part back so often.
+        """
         fraction = number("fraction", fraction)
         if not 0 < fraction < 1:
             raise ValueError(f"fraction: expected a number between 0 and 1, found {fraction}")
+        (folds,) = whole_numbers("folds", [folds])
+        most = int(1 / (1 - fraction) + 1e-9)
+        if not 1 <= folds <= most:
+            raise ValueError(
+                f"folds: expected 1 to {most}, as {1 - fraction:.3g} of the photons are kept back in each, none of "
+                f"them twice, found {folds}"
+            )
         (seed,) = whole_numbers("seed", [seed])
         rng = np.random.default_rng(seed)
-        parts, rests = zip(*(thin(dataset, fraction, rng) for dataset in datasets), strict=True)
-        held = tuple(jnp.asarray(rest, part.response.dtype) for part, rest in zip(parts, rests, strict=True))
-        return cls(tuple(datasets), parts, held, fraction, seed)
+        dealt = [thin(dataset, fraction, rng, folds) for dataset in datasets]
+        splits = []
+        for pairs in zip(*dealt, strict=True):
+            held = tuple(jnp.asarray(rest, part.response.dtype) for part, rest in pairs)
+            splits.append(cls(tuple(datasets), tuple(part for part, _ in pairs), held, fraction, seed))
+        return tuple(splits)
 
     def foretold(self, prior: Prior, stopping: Stopping) -> Foretold:
         """How well a fit of the parts foretells the rest; a factorisation at its best on the way.

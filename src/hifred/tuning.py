@@ -9,10 +9,11 @@ import numpy as np
 from hifred.assembly import require_one_grid
 from hifred.data.dataset import Dataset
 from hifred.factorisation import ONE_SPECTRUM, single_gas
+from hifred.folds import Folds
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.solvers import Stopping
-from hifred.split import BRANCH, TRUNK, Foretold, Split
+from hifred.split import BRANCH, TRUNK, Foretold
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them; those of light may lie closer.
 FACTOR, MOST = 3.0, 7
@@ -108,6 +109,8 @@ class Tuning:
         Part of the photons that was fitted.
     seed : int
         Seed of the split.
+    folds : int
+        Number of splits, whose C-stats are summed.
     """
 
     strengths: tuple[float, ...]
@@ -116,6 +119,7 @@ class Tuning:
     strength: float
     fraction: float
     seed: int
+    folds: int = 1
 
     @property
     def curve(self) -> Choice:
@@ -139,7 +143,8 @@ class Tuning:
 
 def tune(
     datasets: Sequence[Dataset], prior: Prior, max_iterations: int = 200, tolerance: float | None = None, *,
-    fraction: float = 0.85, seed: int = 0, say: Callable[[str], object] | None = None, split: Split | None = None,
+    fraction: float = 0.85, seed: int = 0, folds: int = 1, say: Callable[[str], object] | None = None,
+    split: Folds | None = None,
 ) -> Tuning:  # fmt: skip
     """Choose the strength of a prior by count thinning.
 
@@ -160,10 +165,14 @@ def tune(
         Part of the photons that is fitted.
     seed : int
         Seed of the split.
+    folds : int
+        Number of splits that are fitted, at the same time; their C-stats are summed, and their iterations averaged. No
+        photon is kept back twice, so that there are at most `1 / (1 - fraction)`. The noise of choices falls with their
+        root; the work grows with them.
     say : callable, optional
         Called with a sentence for each fit.
-    split : Split, optional
-        A split of the data sets to go on with, in place of a new one: its fits are not made again.
+    split : Folds, optional
+        Splits of the data sets to go on with, in place of new ones: their fits are not made again.
 
     Returns
     -------
@@ -173,12 +182,12 @@ def tune(
     Raises
     ------
     ValueError
-        If the prior has no strength, it is 0, or the fraction is not between 0 and 1.
+        If the prior has no strength, it is 0, the fraction is not between 0 and 1, or there are too many folds.
     """
     first = START if isinstance(prior, DopplerSheets) and prior.strength is None else getattr(prior, "strength", None)
     if first is None or not first > 0:
         raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
-    split = Split.of(datasets, fraction, seed) if split is None else split
+    split = Folds.of(datasets, fraction, seed, folds) if split is None else split
     factors = isinstance(prior, DopplerSheets)
     # The photons that were kept back end fits of a factorisation, not a tolerance.
     loose = 0.0 if factors else LOOSER * (prior.tolerance if tolerance is None else tolerance)
@@ -201,13 +210,13 @@ def tune(
         iterations[curve.chosen] = whole.iterations
     return Tuning(
         curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, split.fraction,
-        split.seed,
+        split.seed, len(split.splits),
     )  # fmt: skip
 
 
 def settle(
     datasets: Sequence[Dataset], prior: DopplerSheets, max_iterations: int = 200, *, fraction: float = 0.85,
-    seed: int = 0, say: Callable[[str], object] | None = None, split: Split | None = None,
+    seed: int = 0, folds: int = 1, say: Callable[[str], object] | None = None, split: Folds | None = None,
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
@@ -218,7 +227,7 @@ def settle(
 
     Parameters
     ----------
-    datasets, max_iterations, fraction, seed, say, split
+    datasets, max_iterations, fraction, seed, folds, say, split
         As for `tune`.
     prior : DopplerSheets
         Settings that are not None stay.
@@ -233,10 +242,10 @@ def settle(
     Raises
     ------
     ValueError
-        If the fraction is not between 0 and 1.
+        If the fraction is not between 0 and 1, or there are too many folds.
     """
     choices = []
-    split = Split.of(datasets, fraction, seed) if split is None else split
+    split = Folds.of(datasets, fraction, seed, folds) if split is None else split
 
     def fit(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return split.foretold(replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False))

@@ -26,6 +26,12 @@ def fuse(
             help="Strength of the prior; `auto` finds it from the data alone, as the default prior does anyway."
         ),
     ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Random splits of the photons, 1 to 6, that are fitted to choose settings; more leave less to chance."
+        ),
+    ] = 1,
     rank: Annotated[
         int | None,
         typer.Option(help="Number of spectra of a low-rank prior; chosen from the data if not given."),
@@ -59,7 +65,7 @@ def fuse(
         warnings.simplefilter("always", UserWarning)
         fused = run(
             data, chosen, max_iterations, tolerance, progress=not quiet, strength=AUTO if strength == AUTO else None,
-            checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+            folds=folds, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
         )  # fmt: skip
     for warning in caught:
         typer.echo(f"hifred: {warning.message}", err=True)

@@ -100,12 +100,15 @@ class Thinning:
         One for each setting, the strength first.
     fraction : float or None
         Part of the photons that was fitted, where that is known.
+    folds : int
+        How often, with other photons each time.
     iterations : int or None
         Iterations of the fit with the best strength, where that is known.
     """
 
     curves: tuple[Curve, ...]
     fraction: float | None = None
+    folds: int = 1
     iterations: int | None = None
 
 
@@ -123,8 +126,11 @@ def thinning_of(provenance: Mapping) -> Thinning | None:
     found = tuple(curve for curve in curves if curve is not None)
     if not found:
         return None
-    fraction = _number(entry.get("fraction"))
-    return Thinning(found, fraction if 0 < fraction < 1 else None, None if strength is None else _iterations(entry))
+    fraction, folds = _number(entry.get("fraction")), entry.get("folds")
+    return Thinning(
+        found, fraction if 0 < fraction < 1 else None, folds if isinstance(folds, int) else 1,
+        None if strength is None else _iterations(entry),
+    )  # fmt: skip
 
 
 def _curve(setting: Any, values: Any, deviances: Any, chosen: Any) -> Curve | None:

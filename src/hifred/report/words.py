@@ -112,11 +112,12 @@ def _thinning(content: Content) -> str:
     if thinning is None:
         return ""
     fitted = "Most photons" if thinning.fraction is None else f"{thinning.fraction:.0%} of the photons"
+    often = "" if thinning.folds == 1 else f" {thinning.folds} times"
     parts = [
-        f"{fitted}, drawn at random, were fitted with each of the values shown, and the fits had to foretell the "
-        "others: the lower their C-stat (numbers: above the smallest), the better; a small gain is not enough to leave "
-        "a usual value. No truth is used. Where the prior is too weak the fit follows noise, where it is too strong it "
-        "smooths away what is there."
+        f"{fitted}, drawn at random{often}, were fitted with each of the values shown, and the fits had to foretell "
+        "the others: the lower their C-stat (numbers: above the smallest), the better; a small gain is not enough to "
+        "leave a usual value. No truth is used. Where the prior is too weak the fit follows noise, where it is too "
+        "strong it smooths away what is there."
     ]
     parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
     if content.fused.parts is not None:
