@@ -40,14 +40,15 @@ RMF and ARF of observation 0693760101; XRISM Resolve with the RMF of Hitomi SXS 
 `hifred.reduce`. Priors at their default strengths, which a truth was used for elsewhere (authors' toy); all settings of
 `DopplerSheets` from the data alone. Seconds include compilation.
 
-NMSE and angle, and the error of the velocity (centroid of the Fe XXV complex about 6.67 keV, result minus truth: median
-of its size, root mean square, mean), are over the pixels above 15% of the line's peak inside the array; flux error and
-NMSE (all) over the whole grid. "No fusion" is the
-pixel's own spectrum of Resolve, in all sky pixels that it covers most of.
+NMSE and angle, and the errors of the velocity (centroid of the Fe XXV complex about 6.67 keV, result minus truth:
+median of its size, root mean square, mean) and of the width (standard deviation of the complex, of which broadening is
+a part), are over the pixels above 15% of the line's peak inside the array; flux error and NMSE (all) over the whole
+grid. "No fusion" is the pixel's own spectrum of Resolve, in all sky pixels that it covers most of.
 """
 COLUMNS = (
     "prior", "NMSE (dB)", "NMSE (all)", "angle (deg)", "flux error", "velocity error: median (km/s)", "rms (km/s)",
-    "mean (km/s)", "correlation", "C-stat / expected, pn Resolve", "status", "s",
+    "mean (km/s)", "correlation", "width error: median (km/s)", "correlation", "C-stat / expected, pn Resolve",
+    "status", "s",
 )  # fmt: skip
 
 
@@ -72,16 +73,18 @@ def judged(truth, calorimeter) -> np.ndarray:
 def row(label, values, truth, pixels, datasets, status="", seconds="") -> str:
     """One line of the table."""
     energies = truth.grid.energies
-    found, true = (metrics.line_centroid(cube, energies, LINE, faint=0.0) for cube in (values, truth.values))
-    seen = pixels & np.isfinite(found)
-    error = (found - true)[seen]
+    lines = [metrics.line_maps(cube, energies, LINE, faint=0.0) for cube in (values, truth.values)]
+    seen = pixels & np.isfinite(lines[0].centroid)
+    (found, true), widths = ([getattr(maps, part)[seen] for maps in lines] for part in ("centroid", "width"))
+    error = found - true
     some, all_true = (cube[:, pixels][:, :, None] for cube in (values, truth.values))
     cstats = [d.cstat(values) / d.expected_cstat(truth.values)[0] for d in datasets]
     cells = (
         label, f"{metrics.nmse(some, all_true):.1f}", f"{metrics.nmse(values, truth.values):.1f}",
         f"{metrics.spectral_angle(some, all_true):.1f}", f"{metrics.flux_per_pixel(values, truth.values):.1%}",
         f"{np.median(np.abs(error)):.0f}", f"{np.sqrt(np.mean(error**2)):.0f}", f"{error.mean():+.0f}",
-        f"{np.corrcoef(found[seen], true[seen])[0, 1]:.2f}", " ".join(f"{c:.3f}" for c in cstats), status, seconds,
+        f"{np.corrcoef(found, true)[0, 1]:.2f}", f"{np.median(np.abs(np.subtract(*widths))):.0f}",
+        f"{np.corrcoef(*widths)[0, 1]:.2f}", " ".join(f"{c:.3f}" for c in cstats), status, seconds,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -114,9 +117,9 @@ def compare(counts: float, seed: int, write) -> None:
     write(
         f"\n## {totals[0]:,} counts of EPIC pn, {totals[1]:,} of Resolve, seed {seed}\n\n"
         f"{pixels.sum()} pixels are judged; the true centroids there have a spread of "
-        f"{maps.centroid[pixels].std():.0f} km/s rms. C-stat of the truth is "
-        f"{z[0]:+.1f} and {z[1]:+.1f} sigma from what is expected. Event lists were written in {wrote:.0f} s and "
-        f"reduced in {read:.0f} s.\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
+        f"{maps.centroid[pixels].std():.0f} km/s rms, the widths one of {maps.width[pixels].std():.0f}. C-stat of the "
+        f"truth is {z[0]:+.1f} and {z[1]:+.1f} sigma from what is expected. Event lists were written in "
+        f"{wrote:.0f} s and reduced in {read:.0f} s.\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
     )
     write(row("no fusion", unfused(truth, datasets), truth, pixels, datasets))
     for prior in PRIORS:
