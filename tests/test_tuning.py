@@ -6,6 +6,7 @@ import pytest
 
 import hifred
 from hifred.factorisation import single_gas
+from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, RIPE, TRUNK, Foretold, Split, held_out, thin
@@ -58,8 +59,9 @@ def test_held_out_is_smallest_at_the_truth(data, sky):
 
 def test_the_choice_is_the_best_of_the_curve_and_the_same_again(data):
     said = []
-    tuning = tune(data, LowRankSobolev(), seed=3, say=said.append)
-    assert tuning == tune(data, LowRankSobolev(), seed=3)
+    tuning = tune(data, LowRankSobolev(), folds=Folds.of(data, seed=3), say=said.append)
+    assert tuning == tune(data, LowRankSobolev(), folds=Folds.of(data, seed=3))
+    assert (tuning.fraction, tuning.seed, tuning.folds) == (0.85, 3, 1)
     assert list(tuning.strengths) == sorted(tuning.strengths)
     best = min(tuning.deviances)
     assert tuning.deviances[tuning.strengths.index(tuning.strength)] <= best + NOISE

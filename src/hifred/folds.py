@@ -3,8 +3,10 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from hifred.data.dataset import Dataset
@@ -16,42 +18,48 @@ from hifred.split import Foretold, Split
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Splits of the same photons, none of which is kept back twice.
+    """Splits of the same photons; no photon is kept back in two of them.
 
     Attributes
     ----------
     splits : tuple of Split
-        One for each fold.
+        One for each fold. Each holds its own counts and states: memory grows with their number.
     """
 
     splits: tuple[Split, ...]
 
     @classmethod
-    def of(cls, datasets: Sequence[Dataset], fraction: float = 0.85, seed: int = 0, folds: int = 1) -> "Folds":
+    def of(cls, datasets: Sequence[Dataset], folds: int = 1, fraction: float = 0.85, seed: int = 0) -> "Folds":
         """New splits.
+
+        Parameters
+        ----------
+        datasets : sequence of Dataset
+            The data.
+        folds : int
+            Number of splits, at most `1 / (1 - fraction)`.
+        fraction : float
+            Part of the photons that is fitted in each.
+        seed : int
+            Seed of the splits.
 
         Raises
         ------
         ValueError
-            If the fraction is not between 0 and 1, or there are more folds than `1 / (1 - fraction)`.
+            If the fraction is not between 0 and 1, or `folds` is out of range.
         """
-        return cls(Split.several(datasets, fraction, seed, folds))
+        return cls(Split.several(datasets, folds, fraction, seed))
 
-    @property
-    def fraction(self) -> float:
-        """Part of the photons that is fitted in each."""
-        return self.splits[0].fraction
-
-    @property
-    def seed(self) -> int:
-        """Seed of the splits."""
-        return self.splits[0].seed
+    def to_json(self) -> dict:
+        """How photons were split: `fraction`, `seed` and the number of `folds`."""
+        return {"fraction": self.splits[0].fraction, "seed": self.splits[0].seed, "folds": len(self.splits)}
 
     def foretold(self, prior: Prior, stopping: Stopping) -> Foretold:
-        """How well fits of the parts foretell the rests, all folds together, and the mean of their iterations.
+        """How well fits of the parts foretell the rests, all folds together.
 
-        Several folds are fitted at the same time, in threads, as many as there are cores: JAX lets others go on while
-        it computes.
+        Several folds are fitted at the same time, in threads, as many as there are cores: a fit alone leaves some of
+        them idle. The number of iterations is the mean of theirs; the largest number allowed where one of them took so
+        many, and 0 where one failed at once.
 
         Parameters
         ----------
@@ -69,9 +77,34 @@ class Folds:
         """
         if len(self.splits) == 1:
             return self.splits[0].foretold(prior, stopping)
-        with Interrupt() as interrupt, ThreadPoolExecutor(min(len(self.splits), os.cpu_count() or 1)) as pool:
-            found = list(pool.map(lambda split: split.foretold(prior, stopping), self.splits))
-            if interrupt.asked:
-                raise KeyboardInterrupt
-        iterations = round(float(np.mean([one.iterations for one in found])))
-        return Foretold(np.concatenate([one.groups for one in found]), iterations)
+        # Settings of JAX that `with` makes hold for one thread only.
+        precise = jax.dtypes.canonicalize_dtype(float).itemsize == 8
+        device = jax.default_device.value
+
+        def fit(split: Split) -> Foretold:
+            with jax.enable_x64(precise), jax.default_device(device):
+                try:
+                    return split.foretold(prior, stopping)
+                except BaseException:
+                    interrupt.ask()  # the others' work is lost as well
+                    raise
+
+        with Interrupt() as interrupt, ThreadPoolExecutor(min(len(self.splits), _cores())) as pool:
+            # A context for each: fits ask for this interrupt, however this ends.
+            running = [pool.submit(copy_context().run, fit, split) for split in self.splits]
+        errors = [error for one in running if (error := one.exception()) is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
+            raise error
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        found = [one.result() for one in running]
+        numbers = [one.iterations for one in found]
+        same = next((end for end in (0, stopping.max_iterations) if end in numbers), None)
+        return Foretold(
+            np.concatenate([one.groups for one in found]), round(float(np.mean(numbers))) if same is None else same
+        )
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,7 +15,7 @@ from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
 from hifred.factorisation import parts_of, templates_of
 from hifred.folds import Folds
-from hifred.grid import number
+from hifred.grid import number, whole_numbers
 from hifred.priors import CubePrior, DopplerSheets, Prior
 from hifred.progress import ProgressBar, tell
 from hifred.solvers import (
@@ -69,7 +69,7 @@ def fuse(
         curve is kept in the provenance. A `DopplerSheets` without a strength is tuned in any case.
     folds : int
         Where settings are chosen from the data, number of random splits that are fitted for that, at the same time, up
-        to 6; more make the choice less a matter of chance, and take as many times the work.
+        to 6; more make the choice less a matter of chance, and take as many times the work and the memory.
     checkpoint : path, optional
         File to keep the state of the run in; a run that finds it there goes on from it and ends with the same cube.
         Settings that were chosen are kept with it: a run that is asked for the same does not choose again.
@@ -92,6 +92,7 @@ def fuse(
     except TypeError:
         raise ValueError(f"datasets: expected a list of Dataset objects, found {type(datasets).__name__}") from None
     prior = DEFAULT_PRIOR if prior is None else prior
+    (folds,) = whole_numbers("folds", [folds])
     grid = require_one_grid(datasets)
     _require_possible(datasets)
     if tolerance is None:
@@ -162,17 +163,19 @@ def _tuned(
     unsettled = isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",))
     if not unsettled and strength != AUTO and folds != 1:
         raise ValueError(f"folds: expected 1 where no setting is chosen from the data, found {folds}")
-    split = Folds.of(datasets, folds=folds) if unsettled or strength == AUTO else None
-    if say is not None and split is not None:
+    splits = Folds.of(datasets, folds) if unsettled or strength == AUTO else None
+    if splits is not None:
+        found |= splits.to_json()
+    if say is not None and splits is not None:
         often = f", {folds} times" if folds > 1 else ""
         say(f"Choosing settings from the data: fits of 85% of the photons{often}, and how well they foretell the rest")
     if isinstance(prior, DopplerSheets) and unsettled:
-        prior, choices = settle(datasets, prior, stopping.max_iterations, say=say, split=split)
+        prior, choices = settle(datasets, prior, stopping.max_iterations, folds=splits, say=say)
         found["settings"] = [choice.to_json() for choice in choices]
         for choice in choices:
             _warn_at_edge(choice)
     if strength == AUTO:
-        tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance, say=say, split=split)
+        tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance, folds=splits, say=say)
         _warn_at_edge(tuning.curve)
         found |= tuning.to_json()
         prior = replace(prior, strength=tuning.strength)

@@ -19,7 +19,7 @@ def whole_numbers(name: str, values) -> tuple[int, ...]:
         If one of them is not a whole number.
     """
     try:
-        return tuple(operator.index(n) for n in values)
+        return tuple(int(operator.index(n)) for n in values)
     except TypeError:
         raise ValueError(f"{name}: expected whole numbers, found {values!r}") from None
 

@@ -40,7 +40,7 @@ def thin(
     """Split photons at random, several times: each goes to the first part with probability `fraction`.
 
     Both parts are Poisson and independent, with `fraction` and `1 - fraction` of the expected counts. No photon is in
-    the rest of two folds, so that these are independent as well.
+    the rest of two folds, so that rests are independent of each other as well.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ def thin(
     if not np.array_equal(whole, counts):
         whole += rng.random(counts.shape) < counts - whole
     left = whole = whole.astype(np.int64)
+    background = dataset.background * fraction
     pairs = []
     for fold in range(folds):
         # Of the photons that are left, as many go on to be left.
@@ -72,7 +73,7 @@ def thin(
         onward = rng.binomial(left, max(after, 0.0) / before)
         rest, left = left - onward, onward
         fitted = Dataset(
-            whole - rest, dataset.response, dataset.background * fraction, dataset.mask, dataset.name, dataset.grid,
+            whole - rest, dataset.response, background, dataset.mask, dataset.name, dataset.grid,
             exposure=dataset.exposure, provenance=dataset.provenance,
         )  # fmt: skip
         pairs.append((fitted, rest))
@@ -138,7 +139,8 @@ class Foretold:
     def falls_below(self, other: "Foretold", surely: float, least: float) -> bool:
         """Whether the C-stat is lower than another by so many standard errors, and by so much.
 
-        The standard error is that of the sum of the paired differences of all groups, which are taken for independent.
+        The standard error is that of the sum of the paired differences of all groups, which are taken for independent
+        (those of several folds nearly are: rests share no photon, but fits have seen those of the others).
         """
         possible, before = (bool(np.isfinite(one.deviance)) for one in (self, other))
         if not (possible and before):
@@ -241,18 +243,18 @@ class Split:
         ValueError
             If the fraction is not between 0 and 1.
         """
-        return cls.several(datasets, fraction, seed)[0]
+        return cls.several(datasets, 1, fraction, seed)[0]
 
     @classmethod
     def several(
-        cls, datasets: Sequence[Dataset], fraction: float = 0.85, seed: int = 0, folds: int = 1
+        cls, datasets: Sequence[Dataset], folds: int, fraction: float = 0.85, seed: int = 0
     ) -> "tuple[Split, ...]":
-        """New splits of the same data sets.
+        """So many new splits of the same data sets, which keep back different photons.
 
         Raises
         ------
         ValueError
-            If the fraction is not between 0 and 1, or there are too few photons to keep a new part back so often.
+            If the fraction is not between 0 and 1, or there are more folds than `1 / (1 - fraction)`.
         """
         fraction = number("fraction", fraction)
         if not 0 < fraction < 1:

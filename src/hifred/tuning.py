@@ -17,7 +17,7 @@ from hifred.split import BRANCH, TRUNK, Foretold
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them; those of light may lie closer.
 FACTOR, MOST = 3.0, 7
-# C-stats that differ by less are taken for the same.
+# C-stats that differ by less, all folds together, are taken for the same.
 NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
@@ -102,7 +102,8 @@ class Tuning:
     deviances : tuple of float
         Held-out C-stat of each: twice the Poisson deviance of the photons that were not fitted, all data sets together.
     iterations : tuple of int
-        Iterations of each fit; of a factorisation, those after which the rest was foretold best.
+        Iterations of each fit (of several folds, the mean); of a factorisation, those after which the rest was foretold
+        best.
     strength : float
         The one that was taken.
     fraction : float
@@ -143,8 +144,7 @@ class Tuning:
 
 def tune(
     datasets: Sequence[Dataset], prior: Prior, max_iterations: int = 200, tolerance: float | None = None, *,
-    fraction: float = 0.85, seed: int = 0, folds: int = 1, say: Callable[[str], object] | None = None,
-    split: Folds | None = None,
+    folds: Folds | None = None, say: Callable[[str], object] | None = None,
 ) -> Tuning:  # fmt: skip
     """Choose the strength of a prior by count thinning.
 
@@ -161,18 +161,12 @@ def tune(
         With a `strength`; of `DopplerSheets`, with all other settings (see `settle`).
     max_iterations, tolerance
         As for `hifred.fuse`; the tolerance is loosened threefold.
-    fraction : float
-        Part of the photons that is fitted.
-    seed : int
-        Seed of the split.
-    folds : int
-        Number of splits that are fitted, at the same time; their C-stats are summed, and their iterations averaged. No
-        photon is kept back twice, so that there are at most `1 / (1 - fraction)`. The noise of choices falls with their
-        root; the work grows with them.
+    folds : Folds, optional
+        Splits of these data sets, by default one of 85% of the photons. Fits that were made of them before are not made
+        again. C-stats of several are summed, and their iterations averaged: the noise of choices falls with the root of
+        their number, the work grows with it.
     say : callable, optional
         Called with a sentence for each fit.
-    split : Folds, optional
-        Splits of the data sets to go on with, in place of new ones: their fits are not made again.
 
     Returns
     -------
@@ -182,12 +176,12 @@ def tune(
     Raises
     ------
     ValueError
-        If the prior has no strength, it is 0, the fraction is not between 0 and 1, or there are too many folds.
+        If the prior has no strength, or it is 0.
     """
     first = START if isinstance(prior, DopplerSheets) and prior.strength is None else getattr(prior, "strength", None)
     if first is None or not first > 0:
         raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
-    split = Folds.of(datasets, fraction, seed, folds) if split is None else split
+    folds = Folds.of(datasets) if folds is None else folds
     factors = isinstance(prior, DopplerSheets)
     # The photons that were kept back end fits of a factorisation, not a tolerance.
     loose = 0.0 if factors else LOOSER * (prior.tolerance if tolerance is None else tolerance)
@@ -197,7 +191,7 @@ def tune(
     trial = replace(stopping, max_iterations=min(TRIAL, max_iterations)) if factors else stopping
 
     def attempt(strength: float) -> Foretold:
-        found = split.foretold(replace(prior, strength=strength), trial)
+        found = folds.foretold(replace(prior, strength=strength), trial)
         iterations[strength] = found.iterations
         if say is not None:
             say(f"strength {strength:.3g}: held-out C-stat {found.deviance:.8g}, {found.iterations} iterations")
@@ -206,17 +200,16 @@ def tune(
     found, strength = _walk(first, attempt, SURE if factors else 0.0)
     curve = Choice.of("strength", _deviances(found), strength)
     if factors and max_iterations > TRIAL:
-        whole = split.foretold(replace(prior, strength=curve.chosen), stopping)
+        whole = folds.foretold(replace(prior, strength=curve.chosen), stopping)
         iterations[curve.chosen] = whole.iterations
     return Tuning(
-        curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, split.fraction,
-        split.seed, len(split.splits),
-    )  # fmt: skip
+        curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, **folds.to_json()
+    )
 
 
 def settle(
-    datasets: Sequence[Dataset], prior: DopplerSheets, max_iterations: int = 200, *, fraction: float = 0.85,
-    seed: int = 0, folds: int = 1, say: Callable[[str], object] | None = None, split: Folds | None = None,
+    datasets: Sequence[Dataset], prior: DopplerSheets, max_iterations: int = 200, *,
+    folds: Folds | None = None, say: Callable[[str], object] | None = None,
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
@@ -227,7 +220,7 @@ def settle(
 
     Parameters
     ----------
-    datasets, max_iterations, fraction, seed, folds, say, split
+    datasets, max_iterations, folds, say
         As for `tune`.
     prior : DopplerSheets
         Settings that are not None stay.
@@ -238,17 +231,12 @@ def settle(
         With all settings.
     choices : tuple of Choice
         How they were found.
-
-    Raises
-    ------
-    ValueError
-        If the fraction is not between 0 and 1, or there are too many folds.
     """
     choices = []
-    split = Folds.of(datasets, fraction, seed, folds) if split is None else split
+    folds = Folds.of(datasets) if folds is None else folds
 
     def fit(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
-        return split.foretold(replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False))
+        return folds.foretold(replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False))
 
     def told(name: str, trial: Callable[[float], Foretold], value: float | int, how: str = "") -> Foretold:
         found = trial(value)

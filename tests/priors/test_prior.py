@@ -41,8 +41,16 @@ def test_priors_are_options_only():
     for prior in (*WITH_STRENGTH, priors.LowRank, priors.Unregularized):
         assert prior() == prior()
         assert prior.__name__ in repr(prior())
+        assert eval(repr(prior()), vars(priors)) == prior()
         with pytest.raises(AttributeError):
             prior().strength = 2
+
+
+def test_equal_priors_look_alike():
+    """Checkpoints know their run by it."""
+    usual = priors.LowRankSobolev()
+    assert repr(priors.LowRankSobolev(float(str(usual.strength)))) == repr(usual) == "LowRankSobolev()"
+    assert repr(priors.DopplerSheets(0.5, vmax=0)) == "DopplerSheets(strength=0.5, vmax=0.0)"
 
 
 def test_analysis_penalty_by_loops(x64):

@@ -52,7 +52,7 @@ class Denoiser(Prior):
         `denoise(images, sigma)`: from an array of shape (n, y, x), the maps of all principal spectra, whose noise has
         standard deviation `sigma`, to one of the same shape. A module of equinox or a function that JAX can trace is
         compiled; any other function is called on the host with numpy arrays. It is to depend on its arguments alone;
-        checkpoints know it by its name.
+        checkpoints know it by its name. One call at a time, even where several fits run.
         By default the small network that comes with the package (`hifred.priors.denoisers.trained`);
         `hifred.priors.denoisers.bm3d_denoiser()` is another.
     strength : float

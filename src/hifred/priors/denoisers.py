@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import threading
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
@@ -16,6 +17,9 @@ from numpy.typing import DTypeLike
 WEIGHTS = "denoiser_weights.npz"
 
 Images = Float[Array, "image y x"]
+
+# Anyone's functions need not bear to be called by several fits at once.
+_on_host = threading.Lock()
 
 
 class ResidualNetwork(eqx.Module):
@@ -123,11 +127,12 @@ class UserFunction:
         self.function = function
         self.traced = True
         struct = jax.ShapeDtypeStruct(shape, dtype)
-        try:
-            found = jax.eval_shape(lambda images: function(images, 1.0), struct)
-        except Exception:  # whatever stops the tracing; a fault of the function's own shows on the host just below
-            self.traced = False
-            found = function(np.zeros(shape, dtype), 1.0)
+        with _on_host:
+            try:
+                found = jax.eval_shape(lambda images: function(images, 1.0), struct)
+            except Exception:  # whatever stops the tracing; a fault of the function's own shows on the host just below
+                self.traced = False
+                found = function(np.zeros(shape, dtype), 1.0)
         require_images(found, shape)
 
     def __call__(self, images: Images, sigma: float) -> Images:
@@ -137,7 +142,8 @@ class UserFunction:
 
         def on_host(given):
             given = np.array(given)
-            result = self.function(given, sigma)
+            with _on_host:
+                result = self.function(given, sigma)
             require_images(result, given.shape)
             return np.asarray(result, given.dtype)
 

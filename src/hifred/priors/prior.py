@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,6 +37,13 @@ def require_whole(name: str, value, least: int) -> None:
 
 class Prior(eqx.Module):
     """What is believed of the sky before the data; final classes are options only, made ready by `prepare`."""
+
+    def __repr__(self) -> str:
+        # By value, as checkpoints know their run by this: that of equinox names a default where it was given anew.
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        usual = {field.name: field.default for field in fields(self)}
+        given = [f"{name}={value!r}" for name, value in options.items() if value != usual[name]]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     @property
     def tolerance(self) -> float:

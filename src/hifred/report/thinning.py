@@ -126,9 +126,9 @@ def thinning_of(provenance: Mapping) -> Thinning | None:
     found = tuple(curve for curve in curves if curve is not None)
     if not found:
         return None
-    fraction, folds = _number(entry.get("fraction")), entry.get("folds")
+    fraction, folds = _number(entry.get("fraction")), _number(entry.get("folds"))
     return Thinning(
-        found, fraction if 0 < fraction < 1 else None, folds if isinstance(folds, int) else 1,
+        found, fraction if 0 < fraction < 1 else None, int(folds) if folds > 1 else 1,
         None if strength is None else _iterations(entry),
     )  # fmt: skip
 

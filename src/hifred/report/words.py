@@ -112,7 +112,7 @@ def _thinning(content: Content) -> str:
     if thinning is None:
         return ""
     fitted = "Most photons" if thinning.fraction is None else f"{thinning.fraction:.0%} of the photons"
-    often = "" if thinning.folds == 1 else f" {thinning.folds} times"
+    often = "" if thinning.folds == 1 else f" {thinning.folds} times (with others kept back; C-stats are added up)"
     parts = [
         f"{fitted}, drawn at random{often}, were fitted with each of the values shown, and the fits had to foretell "
         "the others: the lower their C-stat (numbers: above the smallest), the better; a small gain is not enough to "

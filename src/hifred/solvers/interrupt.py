@@ -3,39 +3,45 @@
 import signal
 import threading
 from contextlib import AbstractContextManager
-from typing import ClassVar
+from contextvars import ContextVar
 
 
 class Interrupt(AbstractContextManager):
     """While it is entered, a first Ctrl-C is only noted, in `asked`; a second one is raised as usual.
 
-    Python delivers signals to the main thread; those in other threads are asked when the main thread's is.
+    Python delivers signals to the main thread. In others, those that run in a copy of its context (`contextvars`) ask
+    the one that was entered there.
     """
-
-    _main: ClassVar["Interrupt | None"] = None
 
     def __init__(self):
         self._noted = False
+        self._outer = _entered.get()
 
     @property
     def asked(self) -> bool:
-        """Whether there was a Ctrl-C."""
-        main = Interrupt._main
-        return self._noted or (main is not None and main._noted)
+        """Whether work is to end."""
+        return self._noted or (self._outer is not None and self._outer.asked)
+
+    def ask(self) -> None:
+        """End the work of all that ask this one."""
+        self._noted = True
 
     def __enter__(self) -> "Interrupt":
         self._usual = None
+        self._token = _entered.set(self)
         if threading.current_thread() is threading.main_thread():
-            self._outer, Interrupt._main = Interrupt._main, self
             self._usual = signal.signal(signal.SIGINT, self._note)
         return self
 
     def __exit__(self, *error) -> None:
         if self._usual is not None:
             signal.signal(signal.SIGINT, self._usual)
-            Interrupt._main = self._outer
+        _entered.reset(self._token)
 
     def _note(self, number, frame) -> None:
         if self._noted:
             raise KeyboardInterrupt
         self._noted = True
+
+
+_entered: ContextVar[Interrupt | None] = ContextVar("entered", default=None)
