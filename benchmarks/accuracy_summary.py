@@ -65,17 +65,15 @@ def write(cells: Cells) -> str:
 
 def _coverage(cells: Cells) -> str:
     wanted = [(scene, counts) for scene, sky in SCENES.items() for counts in sky.counts]
-    runs = {
-        cell: [len(cells.get(cell, {}).get(method, ())) for method in METHODS if method != CLEAN] for cell in wanted
-    }
-    whole = sum(min(numbers) >= RUNS for numbers in runs.values())
-    empty = [cell for cell, numbers in runs.items() if not any(numbers)]
-    text = (
-        f"Of {len(wanted)} pairs of scene and counts, {whole} have {RUNS} runs of each method, "
-        f"{len(wanted) - whole - len(empty)} have fewer runs or methods (see the columns), and {len(empty)} have none"
+    parts = []
+    for method in METHODS:
+        if method != CLEAN:
+            runs = [len(cells.get(cell, {}).get(method, ())) for cell in wanted]
+            parts.append(f"{method} {sum(runs)} on {sum(map(bool, runs))} pairs")
+    return (
+        f"All runs would be {RUNS * len(wanted)} of each method: {len(wanted)} pairs of scene and counts, three skies "
+        f"and two draws of each. There are: {'; '.join(parts)}."
     )
-    missing = [f"{scene} at {', '.join(f'{c:g}' for s, c in empty if s == scene)}" for scene in dict(empty)]
-    return f"{text}: {'; '.join(missing)}." if empty else f"{text}."
 
 
 def _shared(methods: Mapping[str, list[dict]], name: str, key: str) -> tuple[np.ndarray, np.ndarray]:
