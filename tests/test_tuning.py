@@ -9,9 +9,11 @@ from hifred.factorisation import single_gas
 from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, driver, minimise
-from hifred.split import BRANCH, RIPE, TRUNK, Foretold, Split, held_out, thin
+from hifred.split import BRANCH, FRESH, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
 from hifred.tuning import (
     NOISE,
+    PARTS,
+    SIMPLER,
     SPEEDS,
     START,
     SURE,
@@ -177,6 +179,7 @@ def test_of_lights_that_are_alike_the_largest_is_taken():
     assert smoothest(bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
     tried = []
     assert smoothest(lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
+    assert max(tried) == pytest.approx(3 ** (SIMPLER / PARTS)), "not far above the best, though all are alike"
 
 
 def test_a_rung_is_the_same_from_either_side():
@@ -330,7 +333,7 @@ def test_strengths_part_after_the_first_steps(data, monkeypatch):
     parted, fit = foretold(split, other, most)
     assert (trunk.shared, fit.shared) == (0, TRUNK)
     assert fit.steps == most
-    assert parted.iterations > TRUNK, "the best of its own steps"
+    assert parted.iterations >= TRUNK + FRESH, "the best of its own steps"
     assert len({step.deviance for step in fit.course[:3]}) == 3, "its steps are not refused for a penalty of the other"
     # Parted from itself, it goes on as if nothing had been.
     split._fits.clear()
@@ -338,6 +341,17 @@ def test_strengths_part_after_the_first_steps(data, monkeypatch):
     _, whole = foretold(Split.of(data), FIRST, TRUNK + 3)
     assert again.shared == TRUNK
     assert again.course[2].deviance == pytest.approx(whole.course[TRUNK + 2].deviance, rel=1e-6)
+
+
+def test_first_steps_after_a_change_do_not_count(data):
+    """Any weaker penalty lets them fall a little, and surely."""
+    deviances = {TRUNK + 1: 90.0, TRUNK + FRESH - 1: 95.0, TRUNK + FRESH: 99.0, TRUNK + BRANCH: 120.0}
+    course = tuple(Foretold(np.full(1, deviances.get(n, 110.0)), n) for n in range(TRUNK + 1, TRUNK + BRANCH + 1))
+    solution = foretold(Split.of(data), FIRST, 1)[1].solution
+    last = replace(solution, history=(replace(solution.history[-1], iteration=TRUNK + BRANCH),))
+    assert Fitted(last, course).best(TRUNK + BRANCH).iterations == TRUNK + FRESH
+    whole = tuple(Foretold(np.full(1, 100.0 + n), n) for n in range(1, TRUNK + BRANCH + 1))
+    assert Fitted(last, whole).best(TRUNK + BRANCH).iterations == 1, "of a fit of its own all do"
 
 
 def test_fits_that_do_not_part(data, monkeypatch):

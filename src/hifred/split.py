@@ -28,6 +28,9 @@ PATIENCE = 20
 # Fits of factorisations of several gases that differ in strengths alone are one for so many steps, and then take so
 # many of their own at least; where the first one was best so many steps before or more, each is made from the start.
 TRUNK, BRANCH, RIPE = 40, 20, 5
+# Of a fit that parted from another one, so many steps of its own do not count: any weaker penalty lets the first few
+# fall, by little but surely, and some then follow noise.
+FRESH = 10
 # C-stats have errors that fall with this power of the number of steps.
 POWER = 3
 # C-stats of the rest are kept for about so many groups of neighbouring detector pixels of each data set.
@@ -197,8 +200,12 @@ class Fitted:
         return bool(self.course) and self.steps - _lowest(self.course).iterations >= PATIENCE
 
     def best(self, most: int) -> Foretold:
-        """That of its own steps, of so many at most in all, which foretells the rest best; infinite for none."""
-        own = [step for step in self.course if step.iterations <= most]
+        """That of its own steps, of so many at most in all, which foretells the rest best; infinite for none.
+
+        Of one that parted from another, the first `FRESH` do not count.
+        """
+        first = self.shared + FRESH if self.shared else 0
+        own = [step for step in self.course if first <= step.iterations <= most]
         return _lowest(own) if own else Foretold(np.full(1, np.inf), self.steps)
 
 
@@ -312,7 +319,7 @@ class Split:
         most = stopping.max_iterations
         kind = replace(prior, strength=None, light_strength=None)
         fit = self._fits.get(prior)
-        if fit is not None and most <= fit.shared:
+        if fit is not None and fit.shared and most < fit.shared + FRESH:
             fit = None
         if fit is None and kind in self._trunks and most >= TRUNK + BRANCH:
             fit = Fitted(self._trunks[kind])

@@ -46,6 +46,8 @@ SURE = 3.0
 # simplest is taken (the rule of Breiman et al. 1984 for trees), that of the largest light strength or of the smallest
 # speed. Steps of 3 in light strength are made in so many parts.
 ALIKE, PARTS = 1.0, 2
+# At most so many parts above the best: with few photons, skies that differ a lot are alike.
+SIMPLER = 2
 
 
 @dataclass(frozen=True)
@@ -381,7 +383,7 @@ def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict
     _, place = _climb(at, 0.0, 0, (-PARTS, PARTS))
     _, place = _climb(at, 0.0, place, (-1, 1))
     best = at(place)
-    for rung in range(place + 1, place + MOST):
+    for rung in range(place + 1, place + 1 + SIMPLER):
         if not at(rung).is_alike(best, ALIKE, NOISE):
             break
         place, best = rung, min(best, at(rung), key=lambda one: one.deviance)
