@@ -411,6 +411,27 @@ def test_the_cube_names_the_files_it_came_from(cube, good):
     assert [entry["file_sha256"] for entry in provenance["inputs"]] == [sha256(path) for path in good]
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_file_that_changes_during_the_run_is_named_as_it_was_read(hifred, good, tmp_path, monkeypatch, lost):
+    from hifred import fusion
+    from hifred.fitsio import sha256
+
+    data = tmp_path / "data.fits"
+    shutil.copy(good[0], data)
+    before, usual = sha256(data), fusion.fuse
+
+    def run(*arguments, **options):
+        data.unlink()
+        if not lost:
+            shutil.copy(good[1], data)
+        return usual(*arguments, **options)
+
+    monkeypatch.setattr(fusion, "fuse", run)
+    code, _, _ = hifred("fuse", data, "-o", "fused.fits", "--prior", "unregularized", "--max-iterations", 2, "-q")
+    assert code == 0
+    assert FusedCube.read(tmp_path / "fused.fits").provenance["inputs"][0]["file_sha256"] == before
+
+
 def test_names_with_spaces_and_unicode(hifred, good, tmp_path):
     folder = tmp_path / "Überrest von 1572 ★"
     folder.mkdir()

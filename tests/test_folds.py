@@ -12,6 +12,7 @@ import pytest
 
 import hifred
 from hifred import priors
+from hifred.factorisation import single_gas
 from hifred.folds import Folds
 from hifred.priors import DopplerSheets, LowRankSobolev
 from hifred.solvers import Stopping, driver
@@ -54,7 +55,7 @@ def test_folds_foretell_what_each_does(data, prior):
     assert found.iterations == max(one.iterations for one in each) == 4
 
 
-def test_threads_keep_double_precision(x64, sky):
+def test_threads_keep_double_precision(x64):
     shape = (6, 5, 5)
     responses = [hifred.Response.from_kernels(shape, dtype=np.float64, rebin=rebin) for rebin in ((1, 1, 1), (2, 1, 1))]
     rng = np.random.default_rng(0)
@@ -94,7 +95,7 @@ def test_how_photons_were_split_is_kept_where_the_strength_was_given(data):
     assert [one["name"] for one in tuning["settings"]] == ["light_strength"]
 
 
-def test_a_number_of_folds_is_one_whatever_its_type(data, tmp_path, monkeypatch):
+def test_a_checkpoint_is_of_the_same_run_whatever_type_a_number_has(data, tmp_path, monkeypatch):
     prior, path = LowRankSobolev(), tmp_path / "run.npz"
     first = hifred.fuse(data, prior, strength="auto", folds=True, checkpoint=path, progress=False)
     monkeypatch.setattr(Split, "foretold", None)  # nothing is to be chosen again
@@ -137,6 +138,15 @@ def test_ctrl_c_ends_all_folds(data, slow):
     assert not Interrupt().asked, "and is forgotten"
 
 
+@pytest.mark.parametrize("folds", [1, 2])
+def test_ctrl_c_in_the_last_step_of_a_fit_is_not_lost(data, slow, folds):
+    """The fit is at its end by then, but what it was made for is not."""
+    slow.at(folds * FEW.max_iterations, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        Folds.of(data, folds).foretold(single_gas(0.01), FEW)
+    assert len(slow) == folds * FEW.max_iterations
+
+
 def test_an_error_in_one_fold_ends_the_others(data, slow):
     def fail():
         raise FloatingPointError("of one fold")
@@ -176,6 +186,11 @@ def test_anyones_denoiser_is_called_by_one_fold_at_a_time(data):
 def test_folds_out_of_range(data, folds, said):
     with pytest.raises(ValueError, match=f"folds: expected .*{said}"):
         hifred.fuse(data, LowRankSobolev(), strength="auto", folds=folds, progress=False)
+
+
+def test_seeds_are_not_negative(data):
+    with pytest.raises(ValueError, match="seed: expected at least 0, found -1"):
+        Folds.of(data, seed=-1)
 
 
 def test_folds_have_to_have_something_to_choose(data):

@@ -368,9 +368,10 @@ def test_not_a_prior(unchecked, prior):
         ({"tolerance": -1.0}, "tolerance: expected at least 0 and below 1, found -1.0"),
         ({"tolerance": 1.5}, "tolerance: expected at least 0 and below 1, found 1.5"),
         ({"tolerance": float("nan")}, "tolerance: .* found nan"),
+        ({"strength": np.ones(2)}, "strength: expected a number, found array"),
     ],
 )
-def test_options_out_of_range(options, message):
+def test_options_out_of_range(options, message, unchecked):
     with pytest.raises(ValueError, match=message):
         fuse([small()], progress=False, **options)
 

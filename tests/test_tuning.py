@@ -85,6 +85,8 @@ def test_edges():
     assert Choice("light_strength", (1.0, 3.0), (5.0, 5.5), 1.0).at_edge is None, "it hardly falls"
     assert Choice("light_strength", (1.0, 3.0, 9.0), (5.0, 500.0, 509.0), 9.0).at_edge is None, "it rises to that end"
     assert Choice("vmax", (0.0, 3.0), (5.0, 6.0), 0.0).at_edge is None, "nothing lies below 0"
+    assert Choice("sheets", (1.0, 2.0), (5.0, 9.0), 1.0).at_edge is None, "nor below 1 sheet"
+    assert Choice("templates", (3.0, 5.0), (5.0, 9.0), 3.0).at_edge == "lowest"
     assert Tuning((1.0, 3.0), (6.0, 5.0), (1, 2), 3.0, 0.85, 0).at_edge == "highest"
 
 
@@ -486,6 +488,13 @@ def test_numbers_of_gases_and_sheets_that_are_not_given_are_chosen(data, monkeyp
     assert asked == [*((n, 3, 10) for n in (3, 5, 10, 20)), *((10, n, 10) for n in (1, 2, 3, 5))]
     still, _ = settle(data, replace(prior, vmax=0.0), 10)
     assert still.sheets == 1, "without motion others would be copies"
+
+
+def test_of_numbers_that_foretell_the_same_the_smallest_is_taken(data, monkeypatch):
+    heights = {3: 9.0, 5: 5.4, 10: 5.0, 20: 4.6}
+    monkeypatch.setattr(Split, "foretold", lambda self, prior, stopping: spread(heights[prior.templates], 0.0))
+    prior = hifred.priors.DopplerSheets(light_strength=0.01, vmax=0.0, templates=None)
+    assert settle(data, prior, 10)[0].templates == 5
 
 
 def test_ctrl_c_ends_the_choice_of_settings(data, monkeypatch):

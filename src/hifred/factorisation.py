@@ -39,19 +39,24 @@ COLUMN = 0.1
 ONE_SPECTRUM, LEAST = 60, 1e-6
 
 
-def templates_of(prior: DopplerSheets, grid: CubeGrid | None, energies: int, dtype) -> TemplateGrid:
-    """The grid of templates and velocities for a cube.
+def require_energies(prior: DopplerSheets, grid: CubeGrid | None) -> None:
+    """Check that a cube has energies where a velocity is asked for.
 
     Raises
     ------
     ValueError
-        If gas may move, or lines are smoothed by a velocity, but the cube has no energies.
+        If gas may move, or lines are smoothed by a velocity, but the cube has none.
     """
     if grid is None and (prior.speed > 0 or prior.width > 0):
         raise ValueError(
             "DopplerSheets: expected data sets with a grid, whose energies say what a velocity is, found none; give "
             "them one, or vmax=0 and no smoothing"
         )
+
+
+def templates_of(prior: DopplerSheets, grid: CubeGrid | None, energies: int, dtype) -> TemplateGrid:
+    """The grid of templates and velocities for a cube; errors are those of `require_energies`."""
+    require_energies(prior, grid)
     # Without energies nothing moves: any will do.
     edges = energies + np.arange(energies + 1.0) if grid is None else grid.energy_edges
     return template_grid(edges, prior.speed, prior.step, prior.width, dtype)
@@ -89,7 +94,8 @@ def factor_problem(
     spectrum = spectrum + FAINT * spectrum.mean()
     # Edges of the absorber are in the mean spectrum; its lines, narrower than instruments see, are not.
     freed = column * cross_section(centres, lines=False)
-    emitted = gaussian_filter1d(spectrum * np.exp(np.minimum(freed - freed.min(), OPAQUE)), SMOOTH)
+    # What may be no more than the rise above is freed to the mean at most: where all is hidden, nothing tells.
+    emitted = gaussian_filter1d(spectrum * np.exp(np.minimum(freed - freed.min(), -np.log(FAINT))), SMOOTH)
     gas, profiles, mixture = start_factors(
         gases, sheets, prior.speed, emitted, templates.energies, centres, np.asarray(start.image, dtype=float),
         templates.velocities,

@@ -75,8 +75,22 @@ class Folds:
         KeyboardInterrupt
             On Ctrl-C, which all fits end on.
         """
-        if len(self.splits) == 1:
-            return self.splits[0].foretold(prior, stopping)
+        with Interrupt() as interrupt:
+            if len(self.splits) == 1:
+                found = [self.splits[0].foretold(prior, stopping)]
+            else:
+                found = self._side_by_side(prior, stopping, interrupt)
+        # One that came with the last step of a fit has ended nothing yet.
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        numbers = [one.iterations for one in found]
+        same = next((end for end in (0, stopping.max_iterations) if end in numbers), None)
+        return Foretold(
+            np.concatenate([one.groups for one in found]), round(float(np.mean(numbers))) if same is None else same
+        )
+
+    def _side_by_side(self, prior: Prior, stopping: Stopping, interrupt: Interrupt) -> list[Foretold]:
+        """What each split foretells, fitted in threads that ask the interrupt."""
         # Settings of JAX that `with` makes hold for one thread only.
         precise = jax.dtypes.canonicalize_dtype(float).itemsize == 8
         device = jax.default_device.value
@@ -89,20 +103,13 @@ class Folds:
                     interrupt.ask()  # the others' work is lost as well
                     raise
 
-        with Interrupt() as interrupt, ThreadPoolExecutor(min(len(self.splits), _cores())) as pool:
-            # A context for each: fits ask for this interrupt, however this ends.
+        with ThreadPoolExecutor(min(len(self.splits), _cores())) as pool:
+            # A context for each: fits ask for the interrupt that was entered, however this ends.
             running = [pool.submit(copy_context().run, fit, split) for split in self.splits]
         errors = [error for one in running if (error := one.exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
             raise error
-        if interrupt.asked:
-            raise KeyboardInterrupt
-        found = [one.result() for one in running]
-        numbers = [one.iterations for one in found]
-        same = next((end for end in (0, stopping.max_iterations) if end in numbers), None)
-        return Foretold(
-            np.concatenate([one.groups for one in found]), round(float(np.mean(numbers))) if same is None else same
-        )
+        return [one.result() for one in running]
 
 
 def _cores() -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from hifred.assembly import assemble, require_one_grid
 from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
-from hifred.factorisation import parts_of, templates_of
+from hifred.factorisation import parts_of, require_energies, templates_of
 from hifred.folds import Folds
 from hifred.grid import number, whole_numbers
 from hifred.priors import CubePrior, DopplerSheets, Prior
@@ -95,6 +95,8 @@ def fuse(
     (folds,) = whole_numbers("folds", [folds])
     grid = require_one_grid(datasets)
     _require_possible(datasets)
+    if isinstance(prior, DopplerSheets):
+        require_energies(prior, grid)
     if tolerance is None:
         tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
     stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
@@ -153,17 +155,17 @@ def _tuned(
 ) -> tuple[Prior, Stopping, dict]:
     """The prior with all its settings, when to stop, and how both were found (empty where nothing was chosen)."""
     found = {}
-    if strength is None and isinstance(prior, DopplerSheets) and prior.strength is None:
-        strength = AUTO
-    if strength is not None:
-        if not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
-            raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
-        if strength != AUTO:
-            prior = replace(prior, strength=number("strength", strength))
+    automatic = isinstance(strength, str) and strength == AUTO
+    if strength is None:
+        automatic = isinstance(prior, DopplerSheets) and prior.strength is None
+    elif not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
+        raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
+    elif not automatic:
+        prior = replace(prior, strength=number("strength", strength))
     unsettled = isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",))
-    if not unsettled and strength != AUTO and folds != 1:
+    if not unsettled and not automatic and folds != 1:
         raise ValueError(f"folds: expected 1 where no setting is chosen from the data, found {folds}")
-    splits = Folds.of(datasets, folds) if unsettled or strength == AUTO else None
+    splits = Folds.of(datasets, folds) if unsettled or automatic else None
     if splits is not None:
         found |= splits.to_json()
     if say is not None and splits is not None:
@@ -174,7 +176,7 @@ def _tuned(
         found["settings"] = [choice.to_json() for choice in choices]
         for choice in choices:
             _warn_at_edge(choice)
-    if strength == AUTO:
+    if automatic:
         tuning = tune(datasets, prior, stopping.max_iterations, stopping.tolerance, folds=splits, say=say)
         _warn_at_edge(tuning.curve)
         found |= tuning.to_json()
@@ -199,7 +201,7 @@ def _warn_at_edge(choice: Choice) -> None:
         warnings.warn(
             f"{choice.name}: the best one, {choice.chosen:.3g}, is the {choice.at_edge} of those that were tried "
             f"({choice.values[0]:.3g} to {choice.values[-1]:.3g}); a better one may lie beyond",
-            stacklevel=4,
+            stacklevel=5,  # where `fuse` was called
         )
 
 

@@ -261,7 +261,8 @@ class Split:
         Raises
         ------
         ValueError
-            If the fraction is not between 0 and 1, or there are more folds than `1 / (1 - fraction)`.
+            If the fraction is not between 0 and 1, there are more folds than `1 / (1 - fraction)`, or the seed is
+            negative.
         """
         fraction = number("fraction", fraction)
         if not 0 < fraction < 1:
@@ -274,6 +275,8 @@ class Split:
                 f"them twice, found {folds}"
             )
         (seed,) = whole_numbers("seed", [seed])
+        if seed < 0:
+            raise ValueError(f"seed: expected at least 0, found {seed}")
         rng = np.random.default_rng(seed)
         dealt = [thin(dataset, fraction, rng, folds) for dataset in datasets]
         splits = []

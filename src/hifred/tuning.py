@@ -36,6 +36,8 @@ SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
+# There is nothing below these; of other settings, nothing below 0.
+FLOORS = {"templates": 1.0, "sheets": 1.0}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
 # takes a moment. Then, with all gases, smaller ones: the largest that was as good as the best is where they start.
 LIGHT = 0.01
@@ -79,12 +81,13 @@ class Choice:
 
     @property
     def at_edge(self) -> str | None:
-        """`"lowest"` or `"highest"` where the C-stat still falls at the first (above 0) or last that was tried."""
+        """`"lowest"` or `"highest"` where the C-stat still falls at the first (if there can be less) or last tried."""
         if len(self.values) < 2:
             return None
         if self.chosen == self.values[-1] and self.deviances[-2] - self.deviances[-1] >= NOISE:
             return "highest"
-        if self.chosen == self.values[0] > 0 and self.deviances[1] - self.deviances[0] >= NOISE:
+        above = self.values[0] > FLOORS.get(self.name, 0.0)
+        if above and self.chosen == self.values[0] and self.deviances[1] - self.deviances[0] >= NOISE:
             return "lowest"
         return None
 
@@ -215,9 +218,10 @@ def settle(
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best; then `vmax`,
-    with short fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest); then
-    the numbers of templates and sheets, with fits as long as the rest agrees; then smaller values of `light_strength`,
+    `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best, at most three
+    times it; then `vmax`, with short fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest); then
+    the numbers of templates and sheets, with fits as long as the rest agrees, the smallest of those whose C-stats are
+    within `NOISE` of the best; then smaller values of `light_strength`,
     with all gases.
 
     Parameters
@@ -281,9 +285,11 @@ def settle(
         prior = replace(prior, sheets=1)
     for name, numbers in NUMBERS.items():
         if getattr(prior, name) is None:
-            found = {float(n): attempt(name, like(), max_iterations, n).deviance for n in numbers}
-            choices.append(Choice.of(name, found))
-            prior = replace(prior, **{name: int(choices[-1].chosen)})
+            found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}
+            best = found[_best(found)]
+            number = min([_best(found), *(n for n in found if found[n].is_alike(best, 0.0, NOISE))])
+            choices.append(Choice.of(name, _deviances(found), number))
+            prior = replace(prior, **{name: int(number)})
     if light is not None:
         # On the same rungs: where they start, those fits have begun.
         with_all = partial(attempt, "light_strength", like(), TRIAL)
@@ -369,7 +375,7 @@ def _climb(
 
 
 def _smoothest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
-    """What was tried, and the largest value that is as good as the best one (`ALIKE`).
+    """What was tried, and the largest value that is as good as the best one (`ALIKE`), at most three times it.
 
     It is found in steps of 3, then in `PARTS` of them.
     """

@@ -143,9 +143,18 @@ def changed(value, at=0):
         ({"mask": np.ones((3, 5), bool)}, r"mock: mask: expected bool of shape \(4, 3, 5\), found bool of \(3, 5\)"),
         ({"mask": np.zeros((4, 3, 5), bool)}, r"mock: mask: expected some bins to use, found none"),
         ({"grid": CubeGrid([1, 2, 3], (6, 5))}, r"mock: grid: expected shape \(12, 6, 5\), found \(2, 6, 5\)"),
+        ({"counts": changed(1e19)}, r"mock: counts: expected values of at most 1e\+18, found 1e\+19"),
+        ({"background": 1e39}, r"mock: background: expected values of at most 3.4e\+38, found 1e\+39"),
+        ({"background": "low"}, r"mock: background: expected numbers"),
+        ({"exposure": 0.0}, r"mock: exposure: expected a positive number of s, found 0"),
+        ({"exposure": -5}, r"mock: exposure: expected a positive number of s, found -5"),
+        ({"exposure": "x"}, r"mock: exposure: expected a number, found 'x'"),
+        ({"response": 3}, r"mock: response: expected a Response, found int"),
+        ({"grid": 3}, r"mock: grid: expected a CubeGrid, found int"),
+        ({"provenance": "mine"}, r"mock: provenance: expected a dict, found str"),
     ],
 )
-def test_bad_arguments_are_named(arguments, message, response):
+def test_bad_arguments_are_named(arguments, message, response, unchecked):
     with pytest.raises(ValueError, match=message):
         Dataset(**{"counts": np.ones((4, 3, 5)), "response": response, "name": "mock", **arguments})
 

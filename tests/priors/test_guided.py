@@ -224,6 +224,11 @@ def test_options(bad):
         GuidedSmoothness(strength=bad)
 
 
+def test_whether_it_is_guided_is_yes_or_no(unchecked):
+    with pytest.raises(ValueError, match="guided: expected True or False, found 'no'"):
+        GuidedSmoothness(guided="no")
+
+
 # --- what it is good for ---
 
 

@@ -32,6 +32,13 @@ def test_an_end_that_the_curve_rises_to_is_no_reason_to_look_beyond():
     assert found.curves[1].words == "strength for smooth light 0.003 (no other was clearly better)"
 
 
+def test_there_is_nothing_below_one_sheet():
+    sheets = Choice("sheets", (1.0, 2.0, 3.0), (5.0, 9.0, 9.5), 1.0).to_json()
+    found = thinning_of({"tuning": {**TUNING, "settings": [sheets]}})
+    assert found is not None
+    assert found.curves[1].words == "number of sheets 1"
+
+
 def test_values_in_any_order_are_sorted_and_failed_fits_left_out():
     tuning = {"strengths": [9.0, 1.0, 3.0], "deviances": [5.0, 1.0, float("inf")], "strength": 1.0}
     found = thinning_of({"tuning": tuning})

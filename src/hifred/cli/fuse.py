@@ -61,6 +61,8 @@ def fuse(
     _require_apart(datasets, output, checkpoint)
     require_writable(output, overwrite=overwrite)
     data = [Dataset.read(path) for path in datasets]
+    # Now: a run may take long enough for a file to be moved or replaced.
+    sums = [sha256(path) for path in datasets]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         fused = run(
@@ -69,8 +71,8 @@ def fuse(
         )  # fmt: skip
     for warning in caught:
         typer.echo(f"hifred: {warning.message}", err=True)
-    for entry, path in zip(fused.provenance["inputs"], datasets, strict=True):
-        entry["file"], entry["file_sha256"] = str(path), sha256(path)
+    for entry, path, digest in zip(fused.provenance["inputs"], datasets, sums, strict=True):
+        entry["file"], entry["file_sha256"] = str(path), digest
     fused.write(output, overwrite=overwrite)
     last = fused.history[-1]
     typer.echo(

@@ -1,14 +1,18 @@
 """What an instrument saw: counts with the response, background and mask that explain them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from hifred.grid import CubeGrid
+from hifred.grid import CubeGrid, number
 from hifred.poisson import PoissonTerm, expected_cstat, floored, half_deviance
 from hifred.response.response import Response
+
+# Counts of a bin are at most this: whole numbers up to there are those that can be split at random.
+MOST_COUNTS = 1e18
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,8 @@ class Dataset:
     Raises
     ------
     ValueError
-        If counts or background are negative or not finite, shapes do not fit, or no bin is used.
+        If counts or background are negative, not finite or beyond the precision of the response, shapes do not fit, no
+        bin is used, the exposure is not positive, or an argument is of another kind than it should be.
     """
 
     counts: np.ndarray
@@ -61,20 +66,31 @@ class Dataset:
         exposure: float | None = None,
         provenance: dict | None = None,
     ):
+        if not isinstance(response, Response):
+            raise ValueError(f"{name}: response: expected a Response, found {type(response).__name__}")
+        if grid is not None and not isinstance(grid, CubeGrid):
+            raise ValueError(f"{name}: grid: expected a CubeGrid, found {type(grid).__name__}")
+        if provenance is not None and not isinstance(provenance, Mapping):
+            raise ValueError(f"{name}: provenance: expected a dict, found {type(provenance).__name__}")
+        if exposure is not None:
+            exposure = number(f"{name}: exposure", exposure)
+            if not 0 < exposure < np.inf:
+                raise ValueError(f"{name}: exposure: expected a positive number of s, found {exposure:g}")
         shape = response.out_shape
         dtype = response.dtype
         counts = np.asarray(counts)
         if counts.shape != shape:
             raise ValueError(f"{name}: counts: expected shape {shape} as the response gives, found {counts.shape}")
-        _require_counts(f"{name}: counts", counts)
-        background = np.asarray(background, dtype=float)
+        most = float(np.finfo(dtype).max)
+        _require_counts(f"{name}: counts", counts, min(most, MOST_COUNTS))
+        background = np.asarray(background)
         try:
             background = np.broadcast_to(background, shape)
         except ValueError:
             raise ValueError(
                 f"{name}: background: expected a number or shape {shape}, found {background.shape}"
             ) from None
-        _require_counts(f"{name}: background", background)
+        _require_counts(f"{name}: background", background, most)
         mask = np.ones(shape, bool) if mask is None else np.array(mask)
         if mask.shape != shape or mask.dtype != bool:
             raise ValueError(f"{name}: mask: expected bool of shape {shape}, found {mask.dtype} of {mask.shape}")
@@ -162,7 +178,7 @@ class Dataset:
         )
 
 
-def _require_counts(name: str, values: np.ndarray) -> None:
+def _require_counts(name: str, values: np.ndarray, most: float = np.inf) -> None:
     if not np.issubdtype(values.dtype, np.number):
         raise ValueError(f"{name}: expected numbers, found {values.dtype}")
     if np.issubdtype(values.dtype, np.complexfloating):
@@ -172,3 +188,5 @@ def _require_counts(name: str, values: np.ndarray) -> None:
         raise ValueError(f"{name}: expected finite values, found {bad} that are nan or infinite")
     if values.min() < 0:
         raise ValueError(f"{name}: expected values of at least 0, found {values.min():g}")
+    if values.max() > most:
+        raise ValueError(f"{name}: expected values of at most {most:.3g}, found {values.max():g}")

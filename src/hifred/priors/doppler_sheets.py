@@ -6,11 +6,13 @@ import equinox as eqx
 import numpy as np
 
 from hifred.grid import number
-from hifred.priors.prior import Prior, require_whole
+from hifred.priors.prior import Prior, require_weight, require_whole
 from hifred.priors.template_smoothness import MOST_STIFF
 
 # Velocities a template is seen at, one way, where the step is not given: as many as METHOD's trials had.
 STEPS = 10
+# Velocities, one way, are at most so many: each has an image of its own.
+MOST_STEPS = 500
 # Gases and layers by default; answers change little with either.
 TEMPLATES, SHEETS = 5, 3
 # Smoothness of templates that served scenes with lines and with a bright point (docs/design/005).
@@ -79,8 +81,8 @@ class DopplerSheets(Prior):
         for name in ("templates", "sheets"):
             if getattr(self, name) is not None:
                 require_whole(name, getattr(self, name), 1)
-        if self.light_strength is not None and not 0 <= self.light_strength < float("inf"):
-            raise ValueError(f"light_strength: expected a finite number of at least 0, found {self.light_strength}")
+        if self.light_strength is not None:
+            require_weight("light_strength", self.light_strength)
         if not 0 <= self.template_strength <= MOST_STIFF:
             raise ValueError(f"template_strength: expected 0 to {MOST_STIFF:g}, found {self.template_strength}")
         if self.vmax is not None and not 0 <= self.vmax < 1e5:
@@ -94,6 +96,11 @@ class DopplerSheets(Prior):
             raise ValueError(f"column_density: expected 0 to {MOST_COLUMN:g} (1e22 cm-2), found {column:g}")
         if self.speed > 0 and self.velocity_step is not None and self.velocity_step > self.speed:
             raise ValueError(f"velocity_step: expected at most vmax, {self.speed:g} km/s, found {self.velocity_step:g}")
+        if self.speed > MOST_STEPS * self.step:
+            raise ValueError(
+                f"velocity_step: expected at least vmax / {MOST_STEPS}, {self.speed / MOST_STEPS:g} km/s, found "
+                f"{self.step:g}"
+            )
 
     @property
     def tolerance(self) -> float:

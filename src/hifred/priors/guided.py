@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from hifred.grid import number
 from hifred.poisson import PoissonTerm
-from hifred.priors.prior import CubePrior, SeparablePenalty, strength_of
+from hifred.priors.prior import CubePrior, SeparablePenalty, require_weight, strength_of
 from hifred.priors.rank_one import RankOne
 from hifred.priors.relative import OFFSETS, camera_weights, even_weights
 from hifred.response.operator import Cube
@@ -56,8 +56,9 @@ class GuidedSmoothness(CubePrior):
     guided: bool = True
 
     def __check_init__(self):
-        if not 0 <= self.along < float("inf"):
-            raise ValueError(f"along: expected a finite number of at least 0, found {self.along}")
+        require_weight("along", self.along)
+        if not isinstance(self.guided, bool | np.bool_):
+            raise ValueError(f"guided: expected True or False, found {self.guided!r}")
 
     @property
     def ends_at_noise(self) -> bool:

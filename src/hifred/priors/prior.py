@@ -16,10 +16,25 @@ from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
 from hifred.response.response import Response
 
+# Weights of penalties are at most this.
+HEAVIEST = 1e30
+
 
 def strength_of(default: float):
     """Field of a prior for its strength: any real number, kept as a float so that two priors can be told apart."""
     return eqx.field(default=default, converter=lambda value: number("strength", value))
+
+
+def require_weight(name: str, value: float) -> None:
+    """Check that the weight of a penalty is one that single precision can hold.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if not 0 <= value <= HEAVIEST:
+        raise ValueError(f"{name}: expected 0 to {HEAVIEST:g}, found {value}")
 
 
 def require_whole(name: str, value, least: int) -> None:
@@ -52,8 +67,8 @@ class Prior(eqx.Module):
 
     def __check_init__(self):
         strength = getattr(self, "strength", 0.0)
-        if strength is not None and not 0 <= strength < float("inf"):
-            raise ValueError(f"strength: expected a finite number of at least 0, found {strength}")
+        if strength is not None:
+            require_weight("strength", strength)
 
 
 class CubePrior(Prior):

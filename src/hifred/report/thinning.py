@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hifred.report.frame import with_power
+from hifred.tuning import FLOORS
 
 NAMES = {
     "strength": ("strength of the prior", ""),
@@ -85,7 +86,7 @@ class Curve:
             return f"{taken} (no other was clearly better)"
         if self.chosen == self.values.size - 1:
             return f"{taken} (the largest that was tried: a better one may lie above)"
-        if self.chosen == 0 and self.values[0] > 0:
+        if self.chosen == 0 and self.values[0] > FLOORS.get(self.setting, 0.0):
             return f"{taken} (the smallest that was tried: a better one may lie below)"
         return taken
 

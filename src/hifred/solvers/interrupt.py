@@ -9,6 +9,8 @@ from contextvars import ContextVar
 class Interrupt(AbstractContextManager):
     """While it is entered, a first Ctrl-C is only noted, in `asked`; a second one is raised as usual.
 
+    One that is entered within another notes it for both: what the inner one has no more use for, the outer one has.
+
     Python delivers signals to the main thread. In others, those that run in a copy of its context (`contextvars`) ask
     the one that was entered there.
     """
@@ -41,7 +43,10 @@ class Interrupt(AbstractContextManager):
     def _note(self, number, frame) -> None:
         if self._noted:
             raise KeyboardInterrupt
-        self._noted = True
+        entered: Interrupt | None = self
+        while entered is not None:
+            entered.ask()
+            entered = entered._outer
 
 
 _entered: ContextVar[Interrupt | None] = ContextVar("entered", default=None)
