@@ -219,10 +219,9 @@ def settle(
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best, at most three
-    times it; then `vmax`, with short fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest); then
-    the numbers of templates and sheets, with fits as long as the rest agrees, the smallest of those whose C-stats are
-    within `NOISE` of the best; then smaller values of `light_strength`,
-    with all gases.
+    times it; then `vmax`, with short fits, the smallest of the last ones that leads as far as the best (0 only where it
+    leads farthest); then the numbers of templates and sheets, with fits as long as the rest agrees, the smallest whose
+    C-stat is within `NOISE` of the best; then smaller values of `light_strength`, with all gases.
 
     Parameters
     ----------
