@@ -273,7 +273,7 @@ def test_data_on_other_grids_are_refused(good, refused, tmp_path):
         (["--prior", "low-rank", "--rank", "0"], ["rank", "at least 1", "0"]),
         (["--prior", "low-rank", "--rank=-3"], ["rank", "at least 1", "-3"]),
         (["--prior", "low-rank", "--rank", "1000"], ["rank", "at most", "1000"]),
-        (["--strength=-1"], ["strength", "at least 0", "-1"]),
+        (["--strength=-1"], ["strength", "expected 0 to", "-1"]),
         (["--strength", "nan"], ["strength", "nan"]),
         (["--folds", "7"], ["folds", "1 to 6", "7"]),
         (["--prior", "low-rank-sobolev", "--folds", "2"], ["folds", "no setting is chosen", "2"]),

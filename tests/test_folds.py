@@ -12,7 +12,7 @@ import pytest
 
 import hifred
 from hifred import priors
-from hifred.factorisation import single_gas
+from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.folds import Folds
 from hifred.priors import DopplerSheets, LowRankSobolev
 from hifred.solvers import Stopping, driver
@@ -145,6 +145,20 @@ def test_ctrl_c_in_the_last_step_of_a_fit_is_not_lost(data, slow, folds):
     with pytest.raises(KeyboardInterrupt):
         Folds.of(data, folds).foretold(single_gas(0.01), FEW)
     assert len(slow) == folds * FEW.max_iterations
+
+
+def test_a_second_ctrl_c_is_raised_though_another_loop_noted_the_first():
+    with Interrupt() as outer:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), Interrupt():
+            signal.raise_signal(signal.SIGINT)
+    assert outer.asked
+
+
+def test_ctrl_c_while_the_start_is_made_ends_the_run_after_a_step(data, slow):
+    slow.at(ONE_SPECTRUM, lambda: signal.raise_signal(signal.SIGINT))
+    fused = hifred.fuse(data, STILL, progress=False)
+    assert (fused.status, fused.history[-1].iteration) == ("interrupted", 1)
 
 
 def test_an_error_in_one_fold_ends_the_others(data, slow):

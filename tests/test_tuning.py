@@ -87,6 +87,7 @@ def test_edges():
     assert Choice("vmax", (0.0, 3.0), (5.0, 6.0), 0.0).at_edge is None, "nothing lies below 0"
     assert Choice("sheets", (1.0, 2.0), (5.0, 9.0), 1.0).at_edge is None, "nor below 1 sheet"
     assert Choice("templates", (3.0, 5.0), (5.0, 9.0), 3.0).at_edge == "lowest"
+    assert Choice("templates", (3.0, 5.0, 20.0), (5.0, 9.0, 4.6), 3.0).at_edge is None, "the best is elsewhere"
     assert Tuning((1.0, 3.0), (6.0, 5.0), (1, 2), 3.0, 0.85, 0).at_edge == "highest"
 
 
@@ -298,6 +299,8 @@ def test_none_is_slower_than_a_step():
 
     assert set(_race(attempt, 700.0)[0]) == {0.0, 1040.0, 1800.0, 5400.0}
     assert set(_race(attempt, 4000.0)[0]) == {0.0, 5400.0}
+    assert max(_race(lambda _, speed: spread(-speed, 0.0), 20.0)[0]) == 5400, "16200 would take too many steps"
+    assert max(_race(attempt, 5.0)[0]) == 1800
     found, speed = _race(attempt, 9000.0)
     assert (set(found), speed) == ({0.0}, 0.0)
     assert Choice.of("vmax", {0.0: 5.0}, 0.0).at_edge is None
@@ -491,8 +494,9 @@ def test_numbers_of_gases_and_sheets_that_are_not_given_are_chosen(data, monkeyp
 
 
 def test_of_numbers_that_foretell_the_same_the_smallest_is_taken(data, monkeypatch):
-    heights = {3: 9.0, 5: 5.4, 10: 5.0, 20: 4.6}
-    monkeypatch.setattr(Split, "foretold", lambda self, prior, stopping: spread(heights[prior.templates], 0.0))
+    """To a unit of C-stat: that they differ by less than a standard error is not enough."""
+    heights = {3: 7.0, 5: 5.4, 10: 5.0, 20: 4.6}
+    monkeypatch.setattr(Split, "foretold", lambda self, prior, stopping: spread(heights[prior.templates], 9.0))
     prior = hifred.priors.DopplerSheets(light_strength=0.01, vmax=0.0, templates=None)
     assert settle(data, prior, 10)[0].templates == 5
 

@@ -54,11 +54,11 @@ def run(
     simulated = scene(name)
     written = write_scene(simulated, folder, overwrite=True)
     paths = [folder / f"{dataset.name}.fits" for dataset in simulated.datasets]
-    data = [Dataset.read(path) for path in paths]
+    data, sums = [Dataset.read(path) for path in paths], [sha256(path) for path in paths]
     say(f"Fusing {' and '.join(dataset.name for dataset in data)}")
     fused = fuse(data, progress=progress)
-    for entry, path in zip(fused.provenance["inputs"], paths, strict=True):
-        entry["file"], entry["file_sha256"] = path.name, sha256(path)
+    for entry, path, digest in zip(fused.provenance["inputs"], paths, sums, strict=True):
+        entry["file"], entry["file_sha256"] = path.name, digest
     fused.write(folder / FUSED, overwrite=True)
     title = f"{name}, simulated and fused"
     shown = report_files(folder / FUSED, folder / TRUTH, folder / PAGE, pictures=folder, title=title)

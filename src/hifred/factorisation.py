@@ -31,8 +31,8 @@ SMOOTH, FAINT = 2.0, 1e-3
 NEAREST = 1.5
 # Penalty on a step in light, in log likelihood, from which on only its logarithm counts: 24 in place of 100.
 EDGE = 10.0
-# Light strengths as extreme as this have edges as those at the limit, which single precision can hold.
-EXTREME = 1e30
+# Light strengths below this have edges as this one, which single precision can hold.
+FAINTEST = 1e-30
 # A column of an absorber that is sought starts here, 1e22 cm-2.
 COLUMN = 0.1
 # Steps of the fit of a single spectrum, and the least light of a pixel over the mean.
@@ -55,7 +55,13 @@ def require_energies(prior: DopplerSheets, grid: CubeGrid | None) -> None:
 
 
 def templates_of(prior: DopplerSheets, grid: CubeGrid | None, energies: int, dtype) -> TemplateGrid:
-    """The grid of templates and velocities for a cube; errors are those of `require_energies`."""
+    """The grid of templates and velocities for a cube.
+
+    Raises
+    ------
+    ValueError
+        As `require_energies`.
+    """
     require_energies(prior, grid)
     # Without energies nothing moves: any will do.
     edges = energies + np.arange(energies + 1.0) if grid is None else grid.energy_edges
@@ -103,7 +109,7 @@ def factor_problem(
     hidden = np.clip(column * np.asarray(templates.shift.rest_opacity, dtype=float), -OPAQUE, OPAQUE)
     factors = gas * np.exp(-hidden)[:, None], profiles, mixture, np.asarray(column)
     components = templates.velocities.size * gases
-    edge = EDGE / float(np.clip(light_strength, 1 / EXTREME, EXTREME))
+    edge = EDGE / max(light_strength, FAINTEST)
 
     def smoothness(*parts: np.ndarray | float, second: bool = False) -> RelativeSmoothness:
         return RelativeSmoothness(*(jnp.asarray(part, dtype) for part in parts), second=second)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from hifred.assembly import assemble, require_one_grid
+from hifred.choice import Choice
 from hifred.cube import FusedCube
 from hifred.data.dataset import Dataset
 from hifred.factorisation import parts_of, require_energies, templates_of
@@ -26,7 +27,8 @@ from hifred.solvers import (
     minimise,
     solution_cube,
 )
-from hifred.tuning import Choice, settle, tune
+from hifred.solvers.interrupt import Interrupt
+from hifred.tuning import settle, tune
 
 DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
@@ -106,10 +108,12 @@ def fuse(
     mark = fingerprint(datasets, prior)
     if saved is not None:
         saved.fingerprint = mark
-    solver, problem = assemble(datasets, prior)
     names = [dataset.name for dataset in datasets]
-    with ProgressBar(names, stopping.max_iterations, shown=progress) as bar:
-        solution = minimise(solver, problem, stopping, observers=[bar], checkpoint=saved)
+    # A Ctrl-C while the start is made ends the run after its first step, if not the making itself.
+    with Interrupt():
+        solver, problem = assemble(datasets, prior)
+        with ProgressBar(names, stopping.max_iterations, shown=progress) as bar:
+            solution = minimise(solver, problem, stopping, observers=[bar], checkpoint=saved)
     values = solution_cube(solver, problem, solution)
     parts = None
     if isinstance(prior, DopplerSheets) and isinstance(solution.state, FactorState):

@@ -33,8 +33,10 @@ def number(name: str, value) -> float:
         If it is not one real number.
     """
     try:
+        if isinstance(value, str | bytes):
+            raise TypeError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: expected a number, found {value!r}") from None
 
 

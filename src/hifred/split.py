@@ -28,7 +28,7 @@ PATIENCE = 20
 # Fits of factorisations of several gases that differ in strengths alone are one for so many steps, and then take so
 # many of their own at least; where the first one was best so many steps before or more, each is made from the start.
 TRUNK, BRANCH, RIPE = 40, 20, 5
-# Of a fit that parted from another one, so many steps of its own do not count: any weaker penalty lets the first few
+# Of a fit that parted from another one, its own steps count from this one on: any weaker penalty lets the first few
 # fall, by little but surely, and some then follow noise.
 FRESH = 10
 # C-stats have errors that fall with this power of the number of steps.
@@ -202,7 +202,7 @@ class Fitted:
     def best(self, most: int) -> Foretold:
         """That of its own steps, of so many at most in all, which foretells the rest best; infinite for none.
 
-        Of one that parted from another, the first `FRESH` do not count.
+        Those of one that parted from another count from the `FRESH`-th on.
         """
         first = self.shared + FRESH if self.shared else 0
         own = [step for step in self.course if first <= step.iterations <= most]

@@ -1,24 +1,23 @@
 """Settings of a prior from the data alone: fit a part of the photons, ask the rest."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from hifred.assembly import require_one_grid
+from hifred.choice import NOISE, Choice, Tuning
 from hifred.data.dataset import Dataset
 from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.folds import Folds
 from hifred.priors import DopplerSheets, Prior
-from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
+from hifred.priors.doppler_sheets import MOST_STEPS, SHEETS, TEMPLATES
 from hifred.solvers import Stopping
 from hifred.split import BRANCH, TRUNK, Foretold
 
 # Strengths that are tried lie a factor of 3 apart, and at most so many of them; those of light may lie closer.
 FACTOR, MOST = 3.0, 7
-# C-stats that differ by less, all folds together, are taken for the same.
-NOISE = 1.0
 # Fits of a part of the photons end at this many times the tolerance of the last fit: their deviances differ by more.
 LOOSER = 3.0
 # Strengths of a factorisation are told apart after so many steps, the first of them in common; the best one goes on to
@@ -36,8 +35,6 @@ SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
-# There is nothing below these; of other settings, nothing below 0.
-FLOORS = {"templates": 1.0, "sheets": 1.0}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
 # takes a moment. Then, with all gases, smaller ones: the largest that was as good as the best is where they start.
 LIGHT = 0.01
@@ -50,101 +47,6 @@ SURE = 3.0
 ALIKE, PARTS = 1.0, 2
 # At most so many parts above the best: with few photons, skies that differ a lot are alike.
 SIMPLER = 2
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One setting, and how well fits of a part of the photons with each of its values foretell the rest.
-
-    Attributes
-    ----------
-    name : str
-        Field of the prior.
-    values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; of speeds, where it leads from as many steps as
-        each was given.
-    chosen : float
-        The one that was taken.
-    """
-
-    name: str
-    values: tuple[float, ...]
-    deviances: tuple[float, ...]
-    chosen: float
-
-    @classmethod
-    def of(cls, name: str, found: Mapping[float, float], chosen: float | None = None) -> "Choice":
-        """From deviances by value; the smallest is taken where nothing else is said."""
-        order = sorted(found)
-        taken = min(order, key=found.__getitem__) if chosen is None else chosen
-        return cls(name, tuple(order), tuple(found[value] for value in order), taken)
-
-    @property
-    def at_edge(self) -> str | None:
-        """`"lowest"` or `"highest"` where the C-stat still falls at the first (if there can be less) or last tried."""
-        if len(self.values) < 2:
-            return None
-        if self.chosen == self.values[-1] and self.deviances[-2] - self.deviances[-1] >= NOISE:
-            return "highest"
-        above = self.values[0] > FLOORS.get(self.name, 0.0)
-        if above and self.chosen == self.values[0] and self.deviances[1] - self.deviances[0] >= NOISE:
-            return "lowest"
-        return None
-
-    def to_json(self) -> dict:
-        """As plain lists and numbers, for a file."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How well fits of a part of the photons foretell the rest.
-
-    Attributes
-    ----------
-    strengths : tuple of float
-        Strengths that were tried, increasing.
-    deviances : tuple of float
-        Held-out C-stat of each: twice the Poisson deviance of the photons that were not fitted, all data sets together.
-    iterations : tuple of int
-        Iterations of each fit (of several folds, the mean); of a factorisation, those after which the rest was foretold
-        best.
-    strength : float
-        The one that was taken.
-    fraction : float
-        Part of the photons that was fitted.
-    seed : int
-        Seed of the split.
-    folds : int
-        Number of splits, whose C-stats are summed.
-    """
-
-    strengths: tuple[float, ...]
-    deviances: tuple[float, ...]
-    iterations: tuple[int, ...]
-    strength: float
-    fraction: float
-    seed: int
-    folds: int = 1
-
-    @property
-    def curve(self) -> Choice:
-        """The strengths as those of any setting."""
-        return Choice("strength", self.strengths, self.deviances, self.strength)
-
-    @property
-    def best_iterations(self) -> int:
-        """Iterations of the fit with the strength that was taken."""
-        return self.iterations[self.strengths.index(self.strength)]
-
-    @property
-    def at_edge(self) -> str | None:
-        """As of a `Choice`."""
-        return self.curve.at_edge
-
-    def to_json(self) -> dict:
-        """As plain lists and numbers, for a file."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
 
 def tune(
@@ -300,14 +202,17 @@ def settle(
 
 
 def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
-    """Where each speed that was tried leads, the last ones from more steps, and the speed; none is below a step.
+    """Where each speed that was tried leads, the last ones from more steps, and the speed.
+
+    None is below a step, or above `MOST_STEPS` of them.
 
     Slower ones are tried until one is clearly worse, and 0. The speed is the smallest of those in the last round that
     are as good as its best; 0 has to be the best itself.
     """
     found: dict[float, Foretold] = {}
+    most = MOST_STEPS * step if step > 0 else np.inf
     for speed in reversed(SPEEDS):
-        if speed >= step and speed > 0:
+        if step <= speed <= most and speed > 0:
             one = found[speed] = attempt(SCREENING, speed)
             if np.isfinite(one.deviance) and not one.is_alike(found[_best(found)], ALIKE, NOISE):
                 break
@@ -323,7 +228,7 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
         found[between] = attempt(SCREENING, between)
     order = sorted(found, key=lambda speed: (found[speed].deviance, speed))
     last = {speed: attempt(LAST, speed) for speed in order[:FINALISTS]}
-    if _best(last) == SPEEDS[-1]:
+    if _best(last) == SPEEDS[-1] and FACTOR * SPEEDS[-1] <= most:
         last[FACTOR * SPEEDS[-1]] = attempt(LAST, FACTOR * SPEEDS[-1])
     alike = [speed for speed in last if speed > 0 and last[speed].is_alike(last[_best(last)], ALIKE, NOISE)]
     return found | last, min([_best(last), *alike])

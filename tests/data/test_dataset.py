@@ -132,9 +132,10 @@ def changed(value, at=0):
         ({"counts": changed(-np.inf)}, r"mock: counts: expected finite values, found 1 that"),
         ({"counts": np.ones((4, 5, 3))}, r"mock: counts: expected shape \(4, 3, 5\).*found \(4, 5, 3\)"),
         ({"counts": np.ones(60)}, r"mock: counts: expected shape \(4, 3, 5\).*found \(60,\)"),
-        ({"counts": np.full((4, 3, 5), "x")}, r"mock: counts: expected numbers"),
+        ({"counts": np.full((4, 3, 5), "x")}, r"mock: counts: expected real numbers, found <U1"),
         ({"counts": np.full((4, 3, 5), 1j)}, r"mock: counts: expected real numbers"),
-        ({"counts": np.full((4, 3, 5), None)}, r"mock: counts: expected numbers"),
+        ({"counts": np.full((4, 3, 5), None)}, r"mock: counts: expected real numbers, found object"),
+        ({"counts": np.full((4, 3, 5), np.timedelta64(1))}, r"mock: counts: expected real numbers, found timedelta64"),
         ({"background": -0.1}, r"mock: background: expected values of at least 0, found -0.1"),
         ({"background": np.inf}, r"mock: background: expected finite"),
         ({"background": np.ones(4)}, r"mock: background: expected a number or shape \(4, 3, 5\), found \(4,\)"),
@@ -145,10 +146,11 @@ def changed(value, at=0):
         ({"grid": CubeGrid([1, 2, 3], (6, 5))}, r"mock: grid: expected shape \(12, 6, 5\), found \(2, 6, 5\)"),
         ({"counts": changed(1e19)}, r"mock: counts: expected values of at most 1e\+18, found 1e\+19"),
         ({"background": 1e39}, r"mock: background: expected values of at most 3.4e\+38, found 1e\+39"),
-        ({"background": "low"}, r"mock: background: expected numbers"),
+        ({"background": "low"}, r"mock: background: expected real numbers"),
         ({"exposure": 0.0}, r"mock: exposure: expected a positive number of s, found 0"),
         ({"exposure": -5}, r"mock: exposure: expected a positive number of s, found -5"),
-        ({"exposure": "x"}, r"mock: exposure: expected a number, found 'x'"),
+        ({"exposure": "100"}, r"mock: exposure: expected a number, found '100'"),
+        ({"exposure": 10**400}, r"mock: exposure: expected a number, found 1000"),
         ({"response": 3}, r"mock: response: expected a Response, found int"),
         ({"grid": 3}, r"mock: grid: expected a CubeGrid, found int"),
         ({"provenance": "mine"}, r"mock: provenance: expected a dict, found str"),
@@ -157,6 +159,13 @@ def changed(value, at=0):
 def test_bad_arguments_are_named(arguments, message, response, unchecked):
     with pytest.raises(ValueError, match=message):
         Dataset(**{"counts": np.ones((4, 3, 5)), "response": response, "name": "mock", **arguments})
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.uint8, np.int64, bool])
+def test_numbers_may_be_of_any_kind(kind, response):
+    found = Dataset(np.ones((4, 3, 5), kind), response, kind(1))
+    assert found.counts.dtype == found.background.dtype == response.dtype
+    np.testing.assert_array_equal(found.counts, found.background)
 
 
 def test_masked_counts_may_be_anything_finite(response):

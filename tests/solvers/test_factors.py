@@ -14,7 +14,7 @@ from hifred.doppler import energy_factor
 from hifred.priors import DopplerSheets
 from hifred.priors.doppler_shift import template_grid
 from hifred.priors.relative import even_weights
-from hifred.solvers import FactorTerm, Stopping, minimise, solution_cube
+from hifred.solvers import FactorTerm, Status, Stopping, minimise, solution_cube
 from hifred.solvers.factors import _column, _extrapolated, normalised
 from hifred.solvers.solver import change
 
@@ -243,13 +243,11 @@ OPTIONS = {
     "negative light": ({"light_strength": -1.0}, "light_strength: expected 0 to"),
     "light beyond single precision": (
         {"light_strength": 1e300},
-        r"light_strength: expected 0 to 1e\+30, found 1e\+300",
+        r"light_strength: expected 0 to 1e\+12, found 1e\+300",
     ),
-    "very many velocities": (
-        {"vmax": 2e3, "velocity_step": 1e-3},
-        "velocity_step: expected at least vmax / 500, 4 km/s",
-    ),
-    "step of zero": ({"velocity_step": 0.0}, "velocity_step: expected a positive speed"),
+    "very many velocities": ({"vmax": 2e3, "velocity_step": 1e-3}, "velocity_step: expected a speed of 1 to 100000"),
+    "many velocities": ({"vmax": 9e3, "velocity_step": 2.0}, "velocity_step: expected at least vmax / 600, 15 km/s"),
+    "step of zero": ({"velocity_step": 0.0}, "velocity_step: expected a speed of 1"),
     "opaque": ({"column_density": 101.0}, "column_density: expected 0 to 100"),
     "words": ({"vmax": "fast"}, "vmax: expected a number"),
     "strength": ({"strength": -1.0}, "strength: expected 0 to"),
@@ -401,7 +399,8 @@ def test_a_column_over_few_bins_starts_near_the_data(observe, column):
     datasets = [Dataset(one.counts, one.response, name=one.name, grid=grid) for one in made]
     solver, problem = assemble(datasets, replace(MOVING, column_density=column))
     solution = minimise(solver, problem, Stopping(100, 0.0, at_noise=False))
-    assert solution.history[0].data_term < solution.history[-1].data_term + 100 * counts
+    assert solution.status is Status.MAX_ITERATIONS
+    assert solution.history[0].data_term < solution.history[-1].data_term + 1e3 * counts, "not by powers of ten"
     cube = solution_cube(solver, problem, solution)
     assert cube.sum() == pytest.approx(counts, rel=0.1)
 

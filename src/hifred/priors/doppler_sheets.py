@@ -11,8 +11,9 @@ from hifred.priors.template_smoothness import MOST_STIFF
 
 # Velocities a template is seen at, one way, where the step is not given: as many as METHOD's trials had.
 STEPS = 10
-# Velocities, one way, are at most so many: each has an image of its own.
-MOST_STEPS = 500
+# Velocities, one way, are at most so many: each has an image of its own. Nor is a step smaller than this, km/s: where
+# `vmax` is chosen, there is then one to try.
+MOST_STEPS, LEAST_STEP = 600, 1.0
 # Gases and layers by default; answers change little with either.
 TEMPLATES, SHEETS = 5, 3
 # Smoothness of templates that served scenes with lines and with a bright point (docs/design/005).
@@ -56,7 +57,7 @@ class DopplerSheets(Prior):
     vmax : float, optional
         Largest speed along the line of sight, km/s. 0 gives a plain factorisation; so does a cube without energies.
     velocity_step : float, optional
-        Distance of the velocities, km/s; by default a tenth of `vmax`.
+        Distance of the velocities, km/s, at least 1 and a 600th of `vmax`; by default a tenth of it.
     smoothing : float, optional
         Standard deviation of the lines of a template, km/s; by default half the step in velocity.
     column_density : float, optional
@@ -87,10 +88,11 @@ class DopplerSheets(Prior):
             raise ValueError(f"template_strength: expected 0 to {MOST_STIFF:g}, found {self.template_strength}")
         if self.vmax is not None and not 0 <= self.vmax < 1e5:
             raise ValueError(f"vmax: expected a speed of 0 to 100000 km/s, found {self.vmax}")
-        for name in ("velocity_step", "smoothing"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1e5:
-                raise ValueError(f"{name}: expected a positive speed below 100000 km/s, found {value}")
+        step, smoothing = self.velocity_step, self.smoothing
+        if step is not None and not LEAST_STEP <= step < 1e5:
+            raise ValueError(f"velocity_step: expected a speed of {LEAST_STEP:g} to 100000 km/s, found {step}")
+        if smoothing is not None and not 0 < smoothing < 1e5:
+            raise ValueError(f"smoothing: expected a positive speed below 100000 km/s, found {smoothing}")
         column = self.column_density
         if column is not None and not 0 <= column <= MOST_COLUMN:
             raise ValueError(f"column_density: expected 0 to {MOST_COLUMN:g} (1e22 cm-2), found {column:g}")
@@ -126,7 +128,7 @@ class DopplerSheets(Prior):
     @property
     def step(self) -> float:
         """Distance of the velocities, km/s."""
-        return self.velocity_step or max(self.speed / STEPS, 1.0)
+        return self.velocity_step or max(self.speed / STEPS, LEAST_STEP)
 
     @property
     def width(self) -> float:

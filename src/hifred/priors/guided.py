@@ -57,7 +57,7 @@ class GuidedSmoothness(CubePrior):
 
     def __check_init__(self):
         require_weight("along", self.along)
-        if not isinstance(self.guided, bool | np.bool_):
+        if not isinstance(self.guided, bool):
             raise ValueError(f"guided: expected True or False, found {self.guided!r}")
 
     @property

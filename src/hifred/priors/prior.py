@@ -16,8 +16,8 @@ from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
 from hifred.response.response import Response
 
-# Weights of penalties are at most this.
-HEAVIEST = 1e30
+# Weights of penalties are at most this: far heavier ones leave the range of single precision.
+HEAVIEST = 1e12
 
 
 def strength_of(default: float):
@@ -26,7 +26,7 @@ def strength_of(default: float):
 
 
 def require_weight(name: str, value: float) -> None:
-    """Check that the weight of a penalty is one that single precision can hold.
+    """Check that the weight of a penalty is 0 to `HEAVIEST`.
 
     Raises
     ------

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from hifred.choice import FLOORS
 from hifred.report.frame import with_power
-from hifred.tuning import FLOORS
 
 NAMES = {
     "strength": ("strength of the prior", ""),

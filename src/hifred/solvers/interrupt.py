@@ -41,7 +41,7 @@ class Interrupt(AbstractContextManager):
         _entered.reset(self._token)
 
     def _note(self, number, frame) -> None:
-        if self._noted:
+        if self.asked:
             raise KeyboardInterrupt
         entered: Interrupt | None = self
         while entered is not None:
