@@ -18,6 +18,7 @@ from hifred.priors import DopplerSheets, LowRankSobolev
 from hifred.solvers import Stopping, driver
 from hifred.solvers.interrupt import Interrupt
 from hifred.split import Foretold, Split, thin
+from hifred.tuning import LIGHT, settle
 
 SHAPE = (12, 9, 9)
 STILL = DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
@@ -34,7 +35,8 @@ def data(sky, observe, instruments):
 def test_no_photon_is_kept_back_twice(fraction, folds):
     counts = np.random.default_rng(0).poisson(20.0, (1, 100, 100))
     dataset = hifred.Dataset(counts, hifred.Response.from_kernels(counts.shape), 2.0, name="one")
-    pairs = thin(dataset, fraction, np.random.default_rng(1), folds)
+    pairs = list(thin(dataset, fraction, np.random.default_rng(1)))
+    assert len(pairs) == folds
     kept = np.array([rest for _, rest in pairs])
     for part, rest in pairs:
         np.testing.assert_array_equal(part.counts + rest, counts)
@@ -45,6 +47,32 @@ def test_no_photon_is_kept_back_twice(fraction, folds):
         np.testing.assert_array_equal(kept.sum(0), counts)
     many = kept.reshape(folds, -1).astype(float)
     assert np.abs(np.corrcoef(many) - np.eye(folds)).max() < 0.04, "they are independent"
+
+
+def test_further_folds_leave_the_first_ones_as_they_are(data):
+    one, three = Folds.of(data), Folds.of(data, 3)
+    more = one.at_least(3)
+    assert more.splits[0] is one.splits[0], "its fits are kept"
+    for ours, theirs in zip(more.splits, three.splits, strict=True):
+        for rest, same in zip(ours.rests, theirs.rests, strict=True):
+            np.testing.assert_array_equal(rest, same)
+    assert three.at_least(2) is three
+    assert len(Folds.of(data, 1, fraction=0.5).at_least(3).splits) == 2, "photons last for no more"
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+@pytest.mark.parametrize("alike", [True, False])
+def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, folds, alike):
+    asked = []
+
+    def foretold(self, prior, stopping):
+        asked.append((prior.single, len(self.splits)))
+        away = 0.0 if alike else 100 * abs(np.log(prior.light_strength / LIGHT))
+        return Foretold(np.full(9, 1 + away), 5)
+
+    monkeypatch.setattr(Folds, "foretold", foretold)
+    settle(data, DopplerSheets(templates=None, sheets=1, vmax=0.0), folds=Folds.of(data, folds))
+    assert set(asked) == {(True, folds), (False, folds)} | ({(True, max(folds, 3))} if alike else set())
 
 
 @pytest.mark.parametrize("prior", [STILL, LowRankSobolev()], ids=["factors", "cube"])

@@ -40,7 +40,7 @@ def test_both_parts_are_poisson_and_independent():
     response = hifred.Response.from_kernels((1, 100, 100))
     rng = np.random.default_rng(0)
     dataset = hifred.Dataset(rng.poisson(20.0, (1, 100, 100)), response, 2.0, name="one")
-    [(part, rest)] = thin(dataset, 0.85, np.random.default_rng(1))
+    part, rest = next(thin(dataset, 0.85, np.random.default_rng(1)))
     np.testing.assert_array_equal(part.counts + rest, dataset.counts)
     assert part.background.max() == pytest.approx(1.7)
     first, second = part.counts.ravel().astype(float), rest.ravel().astype(float)
@@ -53,7 +53,7 @@ def test_both_parts_are_poisson_and_independent():
 def test_held_out_is_smallest_at_the_truth(data, sky):
     truth = sky(SHAPE, 2e4)
     rng = np.random.default_rng(0)
-    parts, rests = zip(*(thin(dataset, 0.8, rng)[0] for dataset in data), strict=True)
+    parts, rests = zip(*(next(thin(dataset, 0.8, rng)) for dataset in data), strict=True)
     at_truth = held_out(data, [part.predict(0.8 * truth) for part in parts], rests, 0.8).sum()
     for wrong in (0.7 * truth, 0.95 * truth, 0.8 * truth[:, ::-1]):
         assert held_out(data, [part.predict(wrong) for part in parts], rests, 0.8).sum() > at_truth
@@ -541,7 +541,7 @@ def test_a_strength_may_be_a_number(data):
 
 def test_counts_of_a_model_are_rounded_at_random_before_they_are_split():
     dataset = hifred.Dataset(np.full((2, 50, 50), 0.4), hifred.Response.from_kernels((2, 50, 50)), name="model")
-    [(part, rest)] = thin(dataset, 0.85, np.random.default_rng(1))
+    part, rest = next(thin(dataset, 0.85, np.random.default_rng(1)))
     total = part.counts + rest
     assert set(np.unique(total)) == {0, 1}
     assert total.mean() == pytest.approx(0.4, abs=0.03)

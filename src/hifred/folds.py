@@ -13,7 +13,7 @@ from hifred.data.dataset import Dataset
 from hifred.priors import Prior
 from hifred.solvers import Stopping
 from hifred.solvers.interrupt import Interrupt
-from hifred.split import Foretold, Split
+from hifred.split import Foretold, Split, most_folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,14 @@ class Folds:
             If the fraction is not between 0 and 1, or `folds` is out of range.
         """
         return cls(Split.several(datasets, folds, fraction, seed))
+
+    def at_least(self, number: int) -> "Folds":
+        """These, and further ones up to so many, or to as many as photons last for."""
+        first, have = self.splits[0], len(self.splits)
+        number = min(number, most_folds(first.fraction))
+        if have >= number:
+            return self
+        return Folds((*self.splits, *Split.several(first.datasets, number, first.fraction, first.seed)[have:]))
 
     def to_json(self) -> dict:
         """How photons were split: `fraction`, `seed` and the number of `folds`."""

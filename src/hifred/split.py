@@ -1,8 +1,9 @@
 """Photons split at random: a part to be fitted, and the rest, which the fit is to foretell."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import cast
 
 import jax
@@ -37,13 +38,11 @@ POWER = 3
 GROUPS = 1000
 
 
-def thin(
-    dataset: Dataset, fraction: float, rng: np.random.Generator, folds: int = 1
-) -> list[tuple[Dataset, np.ndarray]]:
-    """Split photons at random, several times: each goes to the first part with probability `fraction`.
+def thin(dataset: Dataset, fraction: float, rng: np.random.Generator) -> Iterator[tuple[Dataset, np.ndarray]]:
+    """Split photons at random, again and again: each goes to the first part with probability `fraction`.
 
     Both parts are Poisson and independent, with `fraction` and `1 - fraction` of the expected counts. No photon is in
-    the rest of two folds, so that rests are independent of each other as well.
+    the rest of two folds, so that rests are independent of each other as well; there are `most_folds` of them.
 
     Parameters
     ----------
@@ -54,12 +53,10 @@ def thin(
         Between 0 and 1.
     rng : numpy.random.Generator
         Source of randomness.
-    folds : int
-        How often; at most as often as photons last, `1 / (1 - fraction)`.
 
-    Returns
-    -------
-    list of pairs
+    Yields
+    ------
+    pair
         A part, with `fraction` of the background (its response is the whole one, so that a fit gives `fraction` of the
         sky), and the other counts, an array of shape (channel, y, x).
     """
@@ -69,8 +66,7 @@ def thin(
         whole += rng.random(counts.shape) < counts - whole
     left = whole = whole.astype(np.int64)
     background = dataset.background * fraction
-    pairs = []
-    for fold in range(folds):
+    for fold in range(most_folds(fraction)):
         # Of the photons that are left, as many go on to be left.
         before, after = (1 - n * (1 - fraction) for n in (fold, fold + 1))
         onward = rng.binomial(left, max(after, 0.0) / before)
@@ -79,8 +75,12 @@ def thin(
             whole - rest, dataset.response, background, dataset.mask, dataset.name, dataset.grid,
             exposure=dataset.exposure, provenance=dataset.provenance,
         )  # fmt: skip
-        pairs.append((fitted, rest))
-    return pairs
+        yield fitted, rest
+
+
+def most_folds(fraction: float) -> int:
+    """How often photons last, where a part of them is kept back each time."""
+    return int(1 / (1 - fraction) + 1e-9)
 
 
 def held_out(
@@ -268,7 +268,7 @@ class Split:
         if not 0 < fraction < 1:
             raise ValueError(f"fraction: expected a number between 0 and 1, found {fraction}")
         (folds,) = whole_numbers("folds", [folds])
-        most = int(1 / (1 - fraction) + 1e-9)
+        most = most_folds(fraction)
         if not 1 <= folds <= most:
             raise ValueError(
                 f"folds: expected 1 to {most}, as {1 - fraction:.3g} of the photons are kept back in each, none of "
@@ -278,9 +278,10 @@ class Split:
         if seed < 0:
             raise ValueError(f"seed: expected at least 0, found {seed}")
         rng = np.random.default_rng(seed)
-        dealt = [thin(dataset, fraction, rng, folds) for dataset in datasets]
+        # One fold of all data sets after the other: the first ones are the same whatever their number.
+        dealt = zip(*[thin(dataset, fraction, rng) for dataset in datasets], strict=True)
         splits = []
-        for pairs in zip(*dealt, strict=True):
+        for pairs in islice(dealt, folds):
             held = tuple(jnp.asarray(rest, part.response.dtype) for part, rest in pairs)
             splits.append(cls(tuple(datasets), tuple(part for part, _ in pairs), held, fraction, seed))
         return tuple(splits)
