@@ -71,7 +71,8 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
         return Foretold(np.full(9, 1 + away), 5)
 
     monkeypatch.setattr(Folds, "foretold", foretold)
-    settle(data, DopplerSheets(templates=None, sheets=1, vmax=0.0), folds=Folds.of(data, folds))
+    _, choices = settle(data, DopplerSheets(templates=None, sheets=1, vmax=0.0), folds=Folds.of(data, folds))
+    assert [choice.folds for choice in choices] == [max(folds, 3) if alike else folds, folds]
     assert set(asked) == {(True, folds), (False, folds)} | ({(True, max(folds, 3))} if alike else set())
 
 

@@ -22,19 +22,22 @@ class Choice:
         each was given.
     chosen : float
         The one that was taken.
+    folds : int
+        Number of splits of the photons, whose C-stats are summed.
     """
 
     name: str
     values: tuple[float, ...]
     deviances: tuple[float, ...]
     chosen: float
+    folds: int = 1
 
     @classmethod
-    def of(cls, name: str, found: Mapping[float, float], chosen: float | None = None) -> "Choice":
+    def of(cls, name: str, found: Mapping[float, float], chosen: float | None = None, folds: int = 1) -> "Choice":
         """From deviances by value; the smallest is taken where nothing else is said."""
         order = sorted(found)
         taken = min(order, key=found.__getitem__) if chosen is None else chosen
-        return cls(name, tuple(order), tuple(found[value] for value in order), taken)
+        return cls(name, tuple(order), tuple(found[value] for value in order), taken, folds)
 
     @property
     def at_edge(self) -> str | None:
@@ -87,7 +90,7 @@ class Tuning:
     @property
     def curve(self) -> Choice:
         """The strengths as those of any setting."""
-        return Choice("strength", self.strengths, self.deviances, self.strength)
+        return Choice("strength", self.strengths, self.deviances, self.strength, self.folds)
 
     @property
     def best_iterations(self) -> int:

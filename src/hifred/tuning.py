@@ -145,6 +145,7 @@ def settle(
     """
     choices = []
     folds = Folds.of(datasets) if folds is None else folds
+    number = len(folds.splits)
 
     def fit(name: str, like: DopplerSheets, steps: int, value: float | int, folds: Folds = folds) -> Foretold:
         return folds.foretold(replace(like, **{name: value}), Stopping(min(steps, max_iterations), 0.0, at_noise=False))
@@ -166,10 +167,14 @@ def settle(
             return _smoothest(LIGHT, partial(told, "light_strength", one, how=how))
 
         found, light = smoothest(folds)
-        unsure = any(one.is_alike(found[light], ALIKE, NOISE) for value, one in found.items() if value != light)
-        if unsure and (more := folds.at_least(LIGHT_FOLDS)) is not folds:
-            found, light = smoothest(more, f"of {len(more.splits)} splits ")
-        choices.append(Choice.of("light_strength", _deviances(found), light))
+        asked = number
+        if number < LIGHT_FOLDS and any(
+            one.is_alike(found[light], ALIKE, NOISE) for value, one in found.items() if value != light
+        ):
+            more = folds.at_least(LIGHT_FOLDS)
+            asked = len(more.splits)
+            found, light = smoothest(more, f"of {asked} splits ")
+        choices.append(Choice.of("light_strength", _deviances(found), light, asked))
         prior = replace(prior, light_strength=light)
     if prior.vmax is None and require_one_grid(datasets) is None:
         prior = replace(prior, vmax=0.0)
@@ -192,7 +197,7 @@ def settle(
             return told("vmax", lead, speed, f"of {steps} steps leads to ")
 
         found, speed = _race(attempt_speed, prior.velocity_step or 0.0)
-        choices.append(Choice.of("vmax", _deviances(found), speed))
+        choices.append(Choice.of("vmax", _deviances(found), speed, number))
         prior = replace(prior, vmax=speed)
     if prior.sheets is None and prior.speed == 0:
         prior = replace(prior, sheets=1)
@@ -200,15 +205,15 @@ def settle(
         if getattr(prior, name) is None:
             found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}
             best = found[_best(found)]
-            number = min([_best(found), *(n for n in found if found[n].is_alike(best, 0.0, NOISE))])
-            choices.append(Choice.of(name, _deviances(found), number))
-            prior = replace(prior, **{name: int(number)})
+            fewest = min([_best(found), *(n for n in found if found[n].is_alike(best, 0.0, NOISE))])
+            choices.append(Choice.of(name, _deviances(found), fewest, number))
+            prior = replace(prior, **{name: int(fewest)})
     if light is not None:
         # On the same rungs: where they start, those fits have begun.
         with_all = partial(attempt, "light_strength", like(), TRIAL)
         found, smaller = _walk(LIGHT, with_all, SURE, (-PARTS,), _number(LIGHT, light))
         if smaller != light:
-            choices[0] = Choice.of("light_strength", _deviances(found), smaller)
+            choices[0] = Choice.of("light_strength", _deviances(found), smaller, number)
             prior = replace(prior, light_strength=smaller)
     return prior, tuple(choices)
 

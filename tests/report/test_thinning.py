@@ -32,6 +32,20 @@ def test_an_end_that_the_curve_rises_to_is_no_reason_to_look_beyond():
     assert found.curves[1].words == "strength for smooth light 0.003 (no other was clearly better)"
 
 
+def test_a_choice_by_more_splits_says_so():
+    light = Choice("light_strength", (0.003, 0.01, 0.03), (55.0, 50.0, 53.6), 0.01, 3).to_json()
+    found = thinning_of({"tuning": {**TUNING, "settings": [light, SPEED]}})
+    assert found is not None
+    assert found.curves[1].words == "strength for smooth light 0.01, by 3 splits of the photons"
+    assert "splits" not in found.curves[2].words
+    again = thinning_of({"tuning": {**TUNING, "folds": 3, "settings": [light]}})
+    assert again is not None
+    assert "splits" not in again.curves[1].words, "the whole text says it"
+    odd = thinning_of({"tuning": {**TUNING, "folds": float("inf"), "settings": [{**light, "folds": "many"}]}})
+    assert odd is not None
+    assert (odd.folds, odd.curves[1].folds) == (1, None)
+
+
 def test_there_is_nothing_below_one_sheet():
     sheets = Choice("sheets", (1.0, 2.0, 3.0), (5.0, 9.0, 9.5), 1.0).to_json()
     found = thinning_of({"tuning": {**TUNING, "settings": [sheets]}})

@@ -36,12 +36,15 @@ class Curve:
         Held-out C-stat of each, less the smallest.
     chosen : int
         Place of the value that was taken.
+    folds : int or None
+        Splits of the photons that it took, where these are not those of the strength.
     """
 
     setting: str
     values: np.ndarray
     above: np.ndarray
     chosen: int
+    folds: int | None = None
 
     @property
     def axis_label(self) -> str:
@@ -82,6 +85,8 @@ class Curve:
         """What was taken, and where a better value may lie: beyond an end towards which the curve falls."""
         name, unit = NAMES.get(self.setting, (self.setting, ""))
         taken = f"{name} {_digits(self.values[self.chosen])} {unit}".rstrip()
+        if self.folds is not None:
+            taken += f", by {self.folds} splits of the photons"
         if self.above[self.chosen] > 0:
             return f"{taken} (no other was clearly better)"
         if self.chosen == self.values.size - 1:
@@ -120,21 +125,33 @@ def thinning_of(provenance: Mapping) -> Thinning | None:
         return None
     strength = _curve("strength", entry.get("strengths"), entry.get("deviances"), entry.get("strength"))
     curves = [strength]
+    folds = _folds(entry.get("folds"))
     settings = entry.get("settings")
     for one in settings if isinstance(settings, list) else []:
         if isinstance(one, Mapping):
-            curves.append(_curve(one.get("name"), one.get("values"), one.get("deviances"), one.get("chosen")))
+            own = _folds(one.get("folds"))
+            curves.append(
+                _curve(
+                    one.get("name"), one.get("values"), one.get("deviances"), one.get("chosen"),
+                    own if own not in (1, folds) else None,
+                )
+            )  # fmt: skip
     found = tuple(curve for curve in curves if curve is not None)
     if not found:
         return None
-    fraction, folds = _number(entry.get("fraction")), _number(entry.get("folds"))
+    fraction = _number(entry.get("fraction"))
     return Thinning(
-        found, fraction if 0 < fraction < 1 else None, int(folds) if folds > 1 else 1,
-        None if strength is None else _iterations(entry),
-    )  # fmt: skip
+        found, fraction if 0 < fraction < 1 else None, folds, None if strength is None else _iterations(entry)
+    )
 
 
-def _curve(setting: Any, values: Any, deviances: Any, chosen: Any) -> Curve | None:
+def _folds(found: Any) -> int:
+    """A number of splits, or 1 where it is none."""
+    folds = _number(found)
+    return int(folds) if 1 < folds < np.inf else 1
+
+
+def _curve(setting: Any, values: Any, deviances: Any, chosen: Any, folds: int | None = None) -> Curve | None:
     """A curve, or None where it is not one; values whose fit failed are left out."""
     x, y, best = _numbers(values), _numbers(deviances), _number(chosen)
     if not (isinstance(setting, str) and setting.isidentifier()) or x is None or y is None or x.shape != y.shape:
@@ -145,7 +162,7 @@ def _curve(setting: Any, values: Any, deviances: Any, chosen: Any) -> Curve | No
     x, y = x[order], y[order]
     if np.unique(x).size < 2 or best not in x:
         return None
-    return Curve(setting, x, y - y.min(), int(np.argmax(x == best)))
+    return Curve(setting, x, y - y.min(), int(np.argmax(x == best)), folds)
 
 
 def _iterations(entry: Mapping) -> int | None:
