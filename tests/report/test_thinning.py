@@ -36,7 +36,7 @@ def test_a_choice_by_more_splits_says_so():
     light = Choice("light_strength", (0.003, 0.01, 0.03), (55.0, 50.0, 53.6), 0.01, 3).to_json()
     found = thinning_of({"tuning": {**TUNING, "settings": [light, SPEED]}})
     assert found is not None
-    assert found.curves[1].words == "strength for smooth light 0.01, by 3 splits of the photons"
+    assert found.curves[1].words == "strength for smooth light 0.01 (by 3 splits of the photons)"
     assert "splits" not in found.curves[2].words
     again = thinning_of({"tuning": {**TUNING, "folds": 3, "settings": [light]}})
     assert again is not None

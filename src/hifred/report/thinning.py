@@ -85,15 +85,14 @@ class Curve:
         """What was taken, and where a better value may lie: beyond an end towards which the curve falls."""
         name, unit = NAMES.get(self.setting, (self.setting, ""))
         taken = f"{name} {_digits(self.values[self.chosen])} {unit}".rstrip()
-        if self.folds is not None:
-            taken += f", by {self.folds} splits of the photons"
+        remarks = [] if self.folds is None else [f"by {self.folds} splits of the photons"]
         if self.above[self.chosen] > 0:
-            return f"{taken} (no other was clearly better)"
-        if self.chosen == self.values.size - 1:
-            return f"{taken} (the largest that was tried: a better one may lie above)"
-        if self.chosen == 0 and self.values[0] > FLOORS.get(self.setting, 0.0):
-            return f"{taken} (the smallest that was tried: a better one may lie below)"
-        return taken
+            remarks.append("no other was clearly better")
+        elif self.chosen == self.values.size - 1:
+            remarks.append("the largest that was tried: a better one may lie above")
+        elif self.chosen == 0 and self.values[0] > FLOORS.get(self.setting, 0.0):
+            remarks.append("the smallest that was tried: a better one may lie below")
+        return f"{taken} ({'; '.join(remarks)})" if remarks else taken
 
 
 @dataclass(frozen=True, eq=False)
