@@ -130,8 +130,8 @@ def _verdict(scene: str, methods: Mapping[str, list[dict]], clean: list[dict]) -
     failed += ["velocity"] if velocity.size and velocity.mean() > (1.05 if still else VELOCITY) else []
     failed += ["flux"] if flux.mean() > FLUX else []
     return {
-        "runs": len(runs), "against": best[0][0] if best else "not run", "gain": gain, "velocity": velocity, "flux": flux,
-        "loss": loss, "room": room, "velocity room": velocity_room, "light": split["light"],
+        "runs": len(runs), "against": best[0][0] if best else "not run", "gain": gain, "velocity": velocity,
+        "flux": flux, "loss": loss, "room": room, "velocity room": velocity_room, "light": split["light"],
         "spectra": split["shape"], "failed": failed,
     }  # fmt: skip
 

@@ -334,13 +334,15 @@ def test_settings_that_are_damaged_are_said(data, tmp_path):
             fuse(data, prior, 5, progress=False, checkpoint=path)
 
 
-def test_a_checkpoint_of_other_data_is_refused_before_settings_are_chosen(data, tmp_path, monkeypatch):
-    prior, path = priors.DopplerSheets(None, 0.01, templates=2, vmax=0.0), tmp_path / "run.npz"
+@pytest.mark.parametrize("strength", [None, 1.5], ids=["with chosen settings", "without"])
+def test_a_checkpoint_of_another_run_is_refused_before_settings_are_chosen(data, tmp_path, monkeypatch, strength):
+    prior, path = priors.DopplerSheets(strength, 0.01, templates=2, vmax=0.0), tmp_path / "run.npz"
     fuse(data, prior, 5, progress=False, checkpoint=path)
     before = path.read_bytes()
     chosen = []
     monkeypatch.setattr("hifred.fusion.tune", lambda *args, **options: chosen.append(1))
-    with pytest.raises(FileError, match=r"run.npz: expected a checkpoint of this run"):
-        fuse(observe(1), prior, 5, progress=False, checkpoint=path)
+    for datasets, other in ((observe(1), prior), (data, priors.LowRankSobolev())):
+        with pytest.raises(FileError, match=r"run.npz: expected a checkpoint of this run"):
+            fuse(datasets, other, 5, strength="auto", progress=False, checkpoint=path)
     assert not chosen
     assert path.read_bytes() == before

@@ -4,8 +4,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import equinox as eqx
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 
 from hifred import CubeGrid, Dataset, FusedCube, Response, cli
 from hifred.cli.choices import prior_named
+from hifred.solvers import driver
 
 SHAPE = (24, 8, 9)
 PRIORS = (
@@ -334,7 +337,32 @@ def test_what_is_not_a_file_is_not_replaced_by_one(good, refused, tmp_path):
     assert pipe.is_fifo()
 
 
-def test_a_run_that_diverged_is_not_a_success(hifred, tmp_path):
+def test_a_run_that_diverged_is_not_a_success(good, hifred, tmp_path, monkeypatch):
+    usual = driver._step
+
+    def fails(*arguments):
+        state = usual(*arguments)
+        return eqx.tree_at(lambda s: s.progress.penalty, state, state.progress.penalty + np.nan)
+
+    monkeypatch.setattr(driver, "_step", fails)
+    code, out, _ = hifred("fuse", *good, "--prior", "unregularized", "-q")
+    assert code == 1
+    assert "diverged after 0 iterations" in out
+    assert (tmp_path / "fused.fits").exists(), "the cube is the last one before"
+
+
+def test_warnings_are_shown_though_the_run_fails(good, hifred, monkeypatch):
+    def run(*arguments, **options):
+        warnings.warn("the best one is the lowest", UserWarning, stacklevel=2)
+        raise ValueError("and then this")
+
+    monkeypatch.setattr("hifred.fusion.fuse", run)
+    code, _, error = hifred("fuse", *good, "-q")
+    assert code == 2
+    assert error == "hifred: the best one is the lowest\nhifred: and then this\n"
+
+
+def test_counts_that_no_sky_can_explain_are_refused(hifred, tmp_path):
     # Counts where nothing can be expected: the likelihood of every cube is zero.
     response = Response.from_kernels((4, 3, 2), area=[0, 1, 1, 1])
     Dataset(np.ones((4, 3, 2)), response, name="blind").write(tmp_path / "blind.fits")

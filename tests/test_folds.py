@@ -7,6 +7,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -131,6 +132,12 @@ def test_a_checkpoint_is_of_the_same_run_whatever_type_a_number_has(data, tmp_pa
     again = hifred.fuse(data, prior, strength="auto", folds=1, checkpoint=path, progress=False)
     assert again.provenance["tuning"] == first.provenance["tuning"]
     np.testing.assert_array_equal(again.values, first.values)
+    path.unlink()
+    monkeypatch.undo()
+    prior = replace(STILL, light_strength=None)
+    hifred.fuse(data, prior, 3, strength=1.0, checkpoint=path, progress=False)
+    monkeypatch.setattr(Split, "foretold", None)
+    hifred.fuse(data, prior, 3, strength=np.float64(1), checkpoint=path, progress=False)
 
 
 @pytest.fixture
@@ -184,6 +191,17 @@ def test_a_second_ctrl_c_is_raised_though_another_loop_noted_the_first():
     assert outer.asked
 
 
+def test_where_ctrl_c_is_ignored_it_stays_so():
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+        assert not interrupt.asked
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def test_ctrl_c_while_the_start_is_made_ends_the_run_after_a_step(data, slow):
     slow.at(ONE_SPECTRUM, lambda: signal.raise_signal(signal.SIGINT))
     fused = hifred.fuse(data, STILL, progress=False)
@@ -208,6 +226,19 @@ def test_a_ctrl_c_is_asked_for_in_threads_that_have_the_context():
         outer.ask()
     assert inner.asked, "though the outer one has been left"
     assert not stranger.asked
+
+
+def test_folds_are_fitted_with_the_precision_that_was_asked_for(data, monkeypatch):
+    found = []
+
+    def foretold(self, prior, stopping):
+        found.append((jax.dtypes.canonicalize_dtype(float), jax.default_matmul_precision.value))
+        return Foretold(np.ones(2), 3)
+
+    monkeypatch.setattr(Split, "foretold", foretold)
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        Folds.of(data, 2).foretold(STILL, FEW)
+    assert found == [(np.float64, "highest")] * 2
 
 
 def test_anyones_denoiser_is_called_by_one_fold_at_a_time(data):
@@ -239,3 +270,5 @@ def test_seeds_are_not_negative(data):
 def test_folds_have_to_have_something_to_choose(data):
     with pytest.raises(ValueError, match="folds: expected 1 where no setting is chosen from the data, found 2"):
         hifred.fuse(data, LowRankSobolev(), folds=2, progress=False)
+    with pytest.raises(ValueError, match="folds: expected 1 where no setting is chosen from the data, found 2"):
+        hifred.fuse(data, replace(STILL, vmax=None), folds=2, progress=False)  # without energies nothing moves

@@ -9,7 +9,7 @@ from hifred.factorisation import single_gas
 from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.solvers import Status, Stopping, driver, minimise
-from hifred.split import BRANCH, FRESH, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
+from hifred.split import BRANCH, FRESH, PATIENCE, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
 from hifred.tuning import (
     NOISE,
     PARTS,
@@ -122,6 +122,16 @@ def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
     few = replace(prior, strength=1.5, light_strength=0.01)
     cut = hifred.fuse(moving, few, strength="auto", max_iterations=2, progress=False)
     assert (cut.history[-1].iteration, cut.status) == (2, "max_iterations"), "the photons did not say so"
+    early = hifred.fuse(moving, replace(prior, light_strength=0.01), tolerance=0.5, progress=False)
+    assert early.status == "converged"
+    assert early.history[-1].iteration < early.provenance["max_iterations"], "a tolerance ends it before"
+
+
+@pytest.mark.parametrize(("most", "status"), [(30 + PATIENCE - 1, "max_iterations"), (30 + PATIENCE, "tuned")])
+def test_a_fit_that_might_have_gone_on_is_not_called_tuned(data, monkeypatch, most, status):
+    monkeypatch.setattr("hifred.fusion.tune", lambda *args, **options: Tuning((1.5,), (0.0,), (30,), 1.5, 0.85, 0))
+    fused = hifred.fuse(data, FIRST, strength="auto", max_iterations=most, progress=False)
+    assert (fused.history[-1].iteration, fused.status) == (30, status)
 
 
 def spread(deviance, scatter):
@@ -526,10 +536,17 @@ def test_a_fit_that_goes_on_is_that_of_one_go(data):
     assert (again.deviance, again.iterations) == (short.deviance, short.iterations), "what came later does not count"
 
 
-@pytest.mark.parametrize("prior", [Unregularized(), LowRankSobolev(strength=0.0)])
-def test_without_a_strength_there_is_nothing_to_tune(data, prior):
+@pytest.mark.parametrize("prior", [Unregularized(), LowRankSobolev(strength=0.0), hifred.priors.DopplerSheets(0.0)])
+def test_without_a_strength_there_is_nothing_to_tune(data, prior, monkeypatch):
+    monkeypatch.setattr("hifred.fusion.settle", None)  # it is said before other settings are chosen
     with pytest.raises(ValueError, match="strength: expected a prior"):
         hifred.fuse(data, prior, strength="auto", progress=False)
+
+
+def test_any_tolerance_may_be_loosened(data):
+    tune(data, LowRankSobolev(), max_iterations=2, tolerance=0.5)
+    with pytest.raises(ValueError, match=r"tolerance: .* found 1.5"):
+        tune(data, LowRankSobolev(), tolerance=1.5)
 
 
 def test_a_strength_may_be_a_number(data):

@@ -33,11 +33,10 @@ class Choice:
     folds: int = 1
 
     @classmethod
-    def of(cls, name: str, found: Mapping[float, float], chosen: float | None = None, folds: int = 1) -> "Choice":
-        """From deviances by value; the smallest is taken where nothing else is said."""
+    def of(cls, name: str, found: Mapping[float, float], chosen: float, folds: int = 1) -> "Choice":
+        """From deviances by value."""
         order = sorted(found)
-        taken = min(order, key=found.__getitem__) if chosen is None else chosen
-        return cls(name, tuple(order), tuple(found[value] for value in order), taken, folds)
+        return cls(name, tuple(order), tuple(found[value] for value in order), chosen, folds)
 
     @property
     def at_edge(self) -> str | None:
@@ -53,7 +52,7 @@ class Choice:
 
     def to_json(self) -> dict:
         """As plain lists and numbers, for a file."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return _plain(self)
 
 
 @dataclass(frozen=True)
@@ -104,4 +103,9 @@ class Tuning:
 
     def to_json(self) -> dict:
         """As plain lists and numbers, for a file."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return _plain(self)
+
+
+def _plain(found: Choice | Tuning) -> dict:
+    """Attributes by name, tuples as lists."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(found).items()}

@@ -99,12 +99,12 @@ class Folds:
 
     def _side_by_side(self, prior: Prior, stopping: Stopping, interrupt: Interrupt) -> list[Foretold]:
         """What each split foretells, fitted in threads that ask the interrupt."""
-        # Settings of JAX that `with` makes hold for one thread only.
+        # Settings of JAX that `with` makes hold for one thread only, those of them that numbers depend on.
         precise = jax.dtypes.canonicalize_dtype(float).itemsize == 8
-        device = jax.default_device.value
+        device, products = jax.default_device.value, jax.default_matmul_precision.value
 
         def fit(split: Split) -> Foretold:
-            with jax.enable_x64(precise), jax.default_device(device):
+            with jax.enable_x64(precise), jax.default_device(device), jax.default_matmul_precision(products):
                 try:
                     return split.foretold(prior, stopping)
                 except BaseException:

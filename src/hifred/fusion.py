@@ -28,7 +28,8 @@ from hifred.solvers import (
     solution_cube,
 )
 from hifred.solvers.interrupt import Interrupt
-from hifred.tuning import settle, tune
+from hifred.split import PATIENCE
+from hifred.tuning import first_strength, settle, tune, without_choice
 
 DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
@@ -63,7 +64,8 @@ def fuse(
         Largest number of iterations.
     tolerance : float, optional
         Relative change of the objective, and optimality residual, below which the run has converged; by default what
-        suits the prior (`prior.tolerance`).
+        suits the prior (`prior.tolerance`). Where the number of iterations of a factorisation is chosen from the data,
+        a run has no tolerance by default, and one that is given may end it before.
     progress : bool
         Show a progress bar.
     strength : float or "auto", optional
@@ -95,16 +97,21 @@ def fuse(
         raise ValueError(f"datasets: expected a list of Dataset objects, found {type(datasets).__name__}") from None
     prior = DEFAULT_PRIOR if prior is None else prior
     (folds,) = whole_numbers("folds", [folds])
+    if strength is not None and not (isinstance(strength, str) and strength == AUTO):
+        strength = number("strength", strength)
     grid = require_one_grid(datasets)
     _require_possible(datasets)
     if isinstance(prior, DopplerSheets):
         require_energies(prior, grid)
-    if tolerance is None:
-        tolerance = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
-    stopping = Stopping(max_iterations, tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise)
+    usual = prior.tolerance if isinstance(prior, Prior) else 0.0  # what is no prior is named further on
+    stopping = Stopping(
+        max_iterations, usual if tolerance is None else tolerance, isinstance(prior, CubePrior) and prior.ends_at_noise
+    )
     # What is wrong with the file is said before any work.
     saved = None if checkpoint is None else Checkpoint(checkpoint, "", checkpoint_every)
     prior, stopping, tuning = _chosen(datasets, prior, strength, folds, stopping, saved, tell if progress else None)
+    if tolerance is not None:
+        stopping = replace(stopping, tolerance=tolerance)  # a number of iterations that was chosen is the most then
     mark = fingerprint(datasets, prior)
     if saved is not None:
         saved.fingerprint = mark
@@ -137,15 +144,15 @@ def _chosen(
     """As `_tuned`, or as a checkpoint of the same run has it; what is chosen is kept in the checkpoint."""
     if saved is None:
         return _tuned(datasets, prior, strength, folds, stopping, say)
-    data, asked = fingerprint(datasets), fingerprint(datasets, prior, strength, folds, stopping)
-    if (found := saved.kept(data, asked)) is None:
+    asked = fingerprint(datasets, prior, strength, folds, stopping)
+    if (found := saved.kept(fingerprint(datasets, type(prior).__name__), asked)) is None:
         settled, ending, tuning = _tuned(datasets, prior, strength, folds, stopping, say)
         found = {"prior": _changed(prior, settled), "stopping": asdict(ending), "tuning": tuning} if tuning else None
     else:
         settled, ending = replace(prior, **found["prior"]), replace(stopping, **found["stopping"])
         tuning = found["tuning"]
     if found is not None:
-        saved.keep(data, asked, found)
+        saved.keep(asked, found)
     return settled, ending, tuning
 
 
@@ -159,13 +166,17 @@ def _tuned(
 ) -> tuple[Prior, Stopping, dict]:
     """The prior with all its settings, when to stop, and how both were found (empty where nothing was chosen)."""
     found = {}
-    automatic = isinstance(strength, str) and strength == AUTO
+    automatic = strength == AUTO
     if strength is None:
         automatic = isinstance(prior, DopplerSheets) and prior.strength is None
     elif not isinstance(prior, Prior) or "strength" not in prior.__dataclass_fields__:
         raise ValueError(f"strength: expected a prior that has one, found {prior!r}")
     elif not automatic:
-        prior = replace(prior, strength=number("strength", strength))
+        prior = replace(prior, strength=strength)
+    if automatic:
+        first_strength(prior)
+    if isinstance(prior, DopplerSheets):
+        prior = without_choice(prior, require_one_grid(datasets))
     unsettled = isinstance(prior, DopplerSheets) and prior.unsettled not in ((), ("strength",))
     if not unsettled and not automatic and folds != 1:
         raise ValueError(f"folds: expected 1 where no setting is chosen from the data, found {folds}")
@@ -187,8 +198,8 @@ def _tuned(
         prior = replace(prior, strength=tuning.strength)
         # A fit that failed at its first step tells no number: the last one then says so.
         if isinstance(prior, DopplerSheets) and tuning.best_iterations > 0:
-            # At the largest number allowed, the photons kept back may agree for longer.
-            chosen = tuning.best_iterations < stopping.max_iterations
+            # So near the largest number allowed, the photons kept back may agree for longer.
+            chosen = tuning.best_iterations + PATIENCE <= stopping.max_iterations
             stopping = Stopping(tuning.best_iterations, 0.0, at_noise=False, tuned=chosen)
     return prior, stopping, found
 

@@ -11,6 +11,7 @@ from hifred.choice import NOISE, Choice, Tuning
 from hifred.data.dataset import Dataset
 from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.folds import Folds
+from hifred.grid import CubeGrid
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.doppler_sheets import MOST_STEPS, SHEETS, TEMPLATES
 from hifred.solvers import Stopping
@@ -70,7 +71,7 @@ def tune(
     prior : Prior
         With a `strength`; of `DopplerSheets`, with all other settings (see `settle`).
     max_iterations, tolerance
-        As for `hifred.fuse`; the tolerance is loosened threefold.
+        As for `hifred.fuse`; the tolerance is loosened threefold. Fits of a factorisation end by the rest alone.
     folds : Folds, optional
         Splits of these data sets, by default one of 85% of the photons. Fits that were made of them before are not made
         again. C-stats of several are summed, and their iterations averaged: the noise of choices falls with the root of
@@ -88,14 +89,13 @@ def tune(
     ValueError
         If the prior has no strength, or it is 0.
     """
-    first = START if isinstance(prior, DopplerSheets) and prior.strength is None else getattr(prior, "strength", None)
-    if first is None or not first > 0:
-        raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
+    first = first_strength(prior)
     folds = Folds.of(datasets) if folds is None else folds
     factors = isinstance(prior, DopplerSheets)
-    # The photons that were kept back end fits of a factorisation, not a tolerance.
-    loose = 0.0 if factors else LOOSER * (prior.tolerance if tolerance is None else tolerance)
-    stopping = Stopping(max_iterations, loose, at_noise=False)
+    stopping = Stopping(max_iterations, prior.tolerance if tolerance is None else tolerance, at_noise=False)
+    # The photons that were kept back end fits of a factorisation, not a tolerance, which is below 1 always.
+    loose = 0.0 if factors else min(LOOSER * stopping.tolerance, max(stopping.tolerance, 1 / LOOSER))
+    stopping = replace(stopping, tolerance=loose)
     iterations: dict[float, int] = {}
 
     trial = replace(stopping, max_iterations=min(TRIAL, max_iterations)) if factors else stopping
@@ -115,6 +115,27 @@ def tune(
     return Tuning(
         curve.values, curve.deviances, tuple(iterations[s] for s in curve.values), curve.chosen, **folds.to_json()
     )
+
+
+def first_strength(prior: Prior) -> float:
+    """Where the strengths that are tried begin.
+
+    Raises
+    ------
+    ValueError
+        If the prior has no strength, or it is 0.
+    """
+    first = START if isinstance(prior, DopplerSheets) and prior.strength is None else getattr(prior, "strength", None)
+    if first is None or not first > 0:
+        raise ValueError(f"strength: expected a prior with a positive strength to tune, found {prior!r}")
+    return first
+
+
+def without_choice(prior: DopplerSheets, grid: CubeGrid | None) -> DopplerSheets:
+    """The prior with the settings that leave no choice: at rest without energies, and what is at rest in one sheet."""
+    if prior.vmax is None and grid is None:
+        prior = replace(prior, vmax=0.0)
+    return replace(prior, sheets=1) if prior.sheets is None and prior.vmax == 0 else prior
 
 
 def settle(
@@ -143,7 +164,8 @@ def settle(
     choices : tuple of Choice
         How they were found.
     """
-    choices = []
+    choices, grid = [], require_one_grid(datasets)
+    prior = without_choice(prior, grid)
     folds = Folds.of(datasets) if folds is None else folds
     number = len(folds.splits)
 
@@ -176,8 +198,6 @@ def settle(
             found, light = smoothest(more, f"of {asked} splits ")
         choices.append(Choice.of("light_strength", _deviances(found), light, asked))
         prior = replace(prior, light_strength=light)
-    if prior.vmax is None and require_one_grid(datasets) is None:
-        prior = replace(prior, vmax=0.0)
     # While others are chosen, settings have values that serve most data.
     usual = {"strength": START, "templates": TEMPLATES, "sheets": SHEETS}
 
@@ -198,9 +218,7 @@ def settle(
 
         found, speed = _race(attempt_speed, prior.velocity_step or 0.0)
         choices.append(Choice.of("vmax", _deviances(found), speed, number))
-        prior = replace(prior, vmax=speed)
-    if prior.sheets is None and prior.speed == 0:
-        prior = replace(prior, sheets=1)
+        prior = without_choice(replace(prior, vmax=speed), grid)
     for name, numbers in NUMBERS.items():
         if getattr(prior, name) is None:
             found = {float(n): attempt(name, like(), max_iterations, n) for n in numbers}

@@ -52,6 +52,8 @@ def test_equal_priors_look_alike():
     """Checkpoints know their run by it."""
     usual = priors.LowRankSobolev()
     assert repr(priors.LowRankSobolev(float(str(usual.strength)))) == repr(usual) == "LowRankSobolev()"
+    assert repr(priors.LowRank(np.int64(3))) == "LowRank(rank=3)"
+    assert repr(priors.DopplerSheets(templates=np.int64(4))) == "DopplerSheets(templates=4)"
     assert repr(priors.DopplerSheets(0.5, vmax=0)) == "DopplerSheets(strength=0.5, vmax=0.0)"
 
 

@@ -57,7 +57,8 @@ def fuse(
     from hifred.fusion import AUTO
     from hifred.fusion import fuse as run
 
-    chosen = prior_named(prior, strength=None if strength == AUTO else as_number(strength), rank=rank)
+    auto = AUTO if strength == AUTO else None
+    chosen = prior_named(prior, strength=None if auto else as_number(strength), rank=rank)
     _require_apart(datasets, output, checkpoint)
     require_writable(output, overwrite=overwrite)
     data = [Dataset.read(path) for path in datasets]
@@ -65,12 +66,14 @@ def fuse(
     sums = [sha256(path) for path in datasets]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        fused = run(
-            data, chosen, max_iterations, tolerance, progress=not quiet, strength=AUTO if strength == AUTO else None,
-            folds=folds, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-        )  # fmt: skip
-    for warning in caught:
-        typer.echo(f"hifred: {warning.message}", err=True)
+        try:
+            fused = run(
+                data, chosen, max_iterations, tolerance, progress=not quiet, strength=auto, folds=folds,
+                checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+            )  # fmt: skip
+        finally:
+            for warning in caught:
+                typer.echo(f"hifred: {warning.message}", err=True)
     for entry, path, digest in zip(fused.provenance["inputs"], datasets, sums, strict=True):
         entry["file"], entry["file_sha256"] = str(path), digest
     fused.write(output, overwrite=overwrite)

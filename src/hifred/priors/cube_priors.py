@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hifred.poisson import PoissonTerm
 from hifred.priors.noise import noise_scale
-from hifred.priors.prior import AnalysisL1, CubePrior, require_whole, strength_of
+from hifred.priors.prior import AnalysisL1, CubePrior, strength_of, whole_of
 from hifred.priors.rank_one import RankOne
 from hifred.priors.transform import Starlet
 
@@ -54,13 +54,9 @@ class Starlet2D1D(CubePrior):
     """
 
     strength: float = strength_of(1.5)
-    scales: int = 3
-    energy_scales: int = 2
+    scales: int = whole_of("scales", 3, 1)
+    energy_scales: int = whole_of("energy_scales", 2, 0)
     noise_scaled: bool = True
-
-    def __check_init__(self):
-        require_whole("scales", self.scales, 1)
-        require_whole("energy_scales", self.energy_scales, 0)
 
     @property
     def ends_at_noise(self) -> bool:

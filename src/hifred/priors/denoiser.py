@@ -13,7 +13,7 @@ from hifred.grid import number
 from hifred.poisson import PoissonTerm
 from hifred.priors.basis import Basis, principal_spectra
 from hifred.priors.denoisers import made_fit, trained
-from hifred.priors.prior import Prior, require_whole, strength_of
+from hifred.priors.prior import Prior, strength_of, whole_of
 from hifred.priors.rank_one import RankOne
 from hifred.response.operator import Cube
 from hifred.response.response import Response
@@ -71,15 +71,13 @@ class Denoiser(Prior):
     denoise: Callable | None = None
     strength: float = strength_of(0.3)
     noise: float = eqx.field(default=1.0, converter=lambda value: number("noise", value))
-    rank: int | None = None
+    rank: int | None = whole_of("rank", None, 1, optional=True)
 
     def __check_init__(self):
         if self.denoise is not None and not callable(self.denoise):
             raise ValueError(f"denoise: expected a function of images and sigma, found {self.denoise!r}")
         if not 0 < self.noise < float("inf"):
             raise ValueError(f"noise: expected a finite number above 0, found {self.noise}")
-        if self.rank is not None:
-            require_whole("rank", self.rank, 1)
 
     def __repr__(self) -> str:
         # By name: the address of a function would change from run to run, and checkpoints know their run by this.

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 
 from hifred.grid import number
-from hifred.priors.prior import Prior, require_weight, require_whole
+from hifred.priors.prior import Prior, require_weight, whole_of
 from hifred.priors.template_smoothness import MOST_STIFF
 
 # Velocities a template is seen at, one way, where the step is not given: as many as METHOD's trials had.
@@ -55,7 +55,8 @@ class DopplerSheets(Prior):
     sheets : int, optional
         Number of moving layers in each pixel; 1 where nothing moves. None: chosen likewise.
     vmax : float, optional
-        Largest speed along the line of sight, km/s. 0 gives a plain factorisation; so does a cube without energies.
+        Largest speed along the line of sight, km/s. 0 gives a plain factorisation, and is what is chosen for a cube
+        without energies.
     velocity_step : float, optional
         Distance of the velocities, km/s, at least 1 and a 600th of `vmax`; by default a tenth of it.
     smoothing : float, optional
@@ -71,17 +72,14 @@ class DopplerSheets(Prior):
     template_strength: float = eqx.field(
         default=TEMPLATE_STRENGTH, converter=partial(number, "template_strength"), kw_only=True
     )
-    templates: int | None = TEMPLATES
-    sheets: int | None = SHEETS
+    templates: int | None = whole_of("templates", TEMPLATES, 1, optional=True)
+    sheets: int | None = whole_of("sheets", SHEETS, 1, optional=True)
     vmax: float | None = _optional("vmax")
     velocity_step: float | None = _optional("velocity_step")
     smoothing: float | None = _optional("smoothing")
     column_density: float | None = _optional("column_density")
 
     def __check_init__(self):
-        for name in ("templates", "sheets"):
-            if getattr(self, name) is not None:
-                require_whole(name, getattr(self, name), 1)
         if self.light_strength is not None:
             require_weight("light_strength", self.light_strength)
         if not 0 <= self.template_strength <= MOST_STIFF:

@@ -37,17 +37,21 @@ def require_weight(name: str, value: float) -> None:
         raise ValueError(f"{name}: expected 0 to {HEAVIEST:g}, found {value}")
 
 
-def require_whole(name: str, value, least: int) -> None:
-    """Check that an option is a whole number of at least `least`.
+def whole_of(name: str, default: int | None, least: int, *, optional: bool = False):
+    """Field of a prior for a whole number of at least `least`, or None if optional; kept as an int, as strengths are.
 
-    Raises
-    ------
-    ValueError
-        If it is not.
+    It raises ValueError, naming the option, for anything else.
     """
-    (found,) = whole_numbers(name, [value])
-    if found < least:
-        raise ValueError(f"{name}: expected at least {least}, found {found}")
+
+    def convert(value):
+        if optional and value is None:
+            return None
+        (found,) = whole_numbers(name, [value])
+        if found < least:
+            raise ValueError(f"{name}: expected at least {least}, found {found}")
+        return found
+
+    return eqx.field(default=default, converter=convert)
 
 
 class Prior(eqx.Module):

@@ -11,7 +11,7 @@ from hifred.poisson import PoissonTerm
 # Pairs of pixels that are compared: half of a 5 x 5 window, without the far corners.
 OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (1, 2), (2, 1), (-1, 2), (2, -1))
 FARTHEST = max(abs(step) for offset in OFFSETS for step in offset)
-# Sums of two values are counted as this at least.
+# Added to sums of two values, which may both be 0.
 LEAST = 1e-4
 # Excess of chi2 over 1 at which the tie of two pixels has fallen to 1/e.
 EXCESS = 0.5
@@ -24,10 +24,10 @@ Fields = Float[Array, "sheet layer y x"]
 class RelativeSmoothness(eqx.Module):
     """`phi(r) = strength sum_pq w_pq d(r_p, r_q) + along sum_j d(r_j, r_j+1)`, `d(a, b) = (a - b)^2 / (a + b)`.
 
-    The relative difference penalty (Nuyts et al. 2002, IEEE TNS 49, 56) on neighbours in space, and on neighbouring
-    layers (velocities). With an edge `e`, `e log(1 + d / e)` in place of `d` (the potential of Hebert & Leahy 1989,
-    IEEE TMI 8, 194): the same where values differ little, but of steps far above the edge only the logarithm counts. It
-    is not convex.
+    The relative difference penalty (Nuyts et al. 2002, IEEE TNS 49, 56; 1e-4 is added to `a + b`) on neighbours in
+    space, and on neighbouring layers (velocities). With an edge `e`, `e log(1 + d / e)` in place of `d` (the potential
+    of Hebert & Leahy 1989, IEEE TMI 8, 194): the same where values differ little, but of steps far above the edge only
+    the logarithm counts. It is not convex.
 
     With second differences, `strength sum_po (w_pq + w_pq') d(r_p, m_po)`: a pixel is compared with the mean of the two
     neighbours `q` and `q'` on opposite sides of it, `m_po = (w_pq r_q + w_pq' r_q') / (w_pq + w_pq')`. A slope costs

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from hifred.poisson import PoissonTerm
 from hifred.priors.basis import Basis, principal_spectra
 from hifred.priors.noise import noise_scale
-from hifred.priors.prior import MapPenalty, SubspacePrior, require_whole, strength_of
+from hifred.priors.prior import MapPenalty, SubspacePrior, strength_of, whole_of
 from hifred.priors.rank_one import RankOne
 from hifred.priors.transform import Starlet
 from hifred.response.operator import Cube
@@ -144,10 +144,6 @@ class PrincipalPrior(SubspacePrior):
 
     rank: eqx.AbstractVar[int | None]
 
-    def __check_init__(self):
-        if self.rank is not None:
-            require_whole("rank", self.rank, 1)
-
     def basis(self, term: PoissonTerm, response: Response, start: RankOne) -> Basis:
         """The principal spectra of the data set with the sharpest energies."""
         return principal_spectra(term, response, start, self.rank)
@@ -162,7 +158,7 @@ class LowRank(PrincipalPrior):
         Number of component spectra, the mean included; by default those whose signal stands above the noise.
     """
 
-    rank: int | None = None
+    rank: int | None = whole_of("rank", None, 1, optional=True)
 
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> NoPenalty:
         """No penalty."""
@@ -188,7 +184,7 @@ class LowRankSobolev(PrincipalPrior):
     """
 
     strength: float = strength_of(0.01)
-    rank: int | None = None
+    rank: int | None = whole_of("rank", None, 1, optional=True)
     component_weighted: bool = True
 
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> Sobolev:
@@ -223,13 +219,10 @@ class LowRankStarlet(PrincipalPrior):
     """
 
     strength: float = strength_of(0.3)
-    rank: int | None = None
-    scales: int = 3
+    rank: int | None = whole_of("rank", None, 1, optional=True)
+    scales: int = whole_of("scales", 3, 1)
     noise_scaled: bool = True
     component_weighted: bool = False
-
-    def __check_init__(self):
-        require_whole("scales", self.scales, 1)
 
     def prepare(self, terms: Sequence[PoissonTerm], start: RankOne, basis: Basis) -> RoundedL1:
         """Weights from the noise of the maps."""

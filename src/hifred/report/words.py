@@ -133,7 +133,10 @@ def _iterations(content: Content, number: int) -> str:
     if content.fused.parts is None:
         return f"The fit with that strength ended by itself, after {number} iterations, and so does the last fit."
     if content.fused.status == "max_iterations":
-        return f"The photons kept back were foretold better to the end, {number} iterations: all it might take."
+        return (
+            f"The photons kept back were foretold best after {number} iterations: with more than the fit was allowed, "
+            "they might be foretold better still."
+        )
     return (
         f"The number of iterations was found in the same way: with that strength, the photons kept back were foretold "
         f"best after {number} iterations, and the last fit, of all photons, ends there."

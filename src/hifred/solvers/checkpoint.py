@@ -46,38 +46,47 @@ class Checkpoint:
         if not self.every >= 0:
             raise ValueError(f"checkpoint_every: expected at least 0 seconds, found {every}")
         self._last = time.monotonic()
+        self._given = ""
         self._settings: dict[str, Any] = {}
 
-    def keep(self, data: str, asked: str, settings: dict[str, dict]) -> None:
+    def keep(self, asked: str, settings: dict[str, dict]) -> None:
         """Write settings that took long to choose with the run, at once.
 
         Parameters
         ----------
-        data, asked : str
-            Fingerprints of the data that they were chosen from, and of all that was asked for.
+        asked : str
+            Fingerprint of all that was asked for.
         settings : dict of dict
             As JSON holds them.
         """
-        self._settings = {"data": data, "asked": asked, "found": settings}
+        self._settings = {"asked": asked, "found": settings}
         self._last = -np.inf
 
-    def kept(self, data: str, asked: str) -> dict[str, dict] | None:
+    def kept(self, given: str, asked: str) -> dict[str, dict] | None:
         """The settings in the file; None without any, or where they were chosen for something else.
+
+        Parameters
+        ----------
+        given : str
+            Fingerprint of what is known of the run before any setting is chosen, written with it from now on.
+        asked : str
+            As for `keep`.
 
         Raises
         ------
         FileError
-            If the file is no checkpoint, or they were chosen from other data.
+            If the file is no checkpoint, or that of a run that was given something else.
         """
+        self._given = given
         if not self.path.exists():
             return None
         with _opened(self.path) as file:
-            settings = json.loads(file["header"].tobytes()).get("settings", {})
-            ours, same = settings.get("data", data) == data, settings.get("asked") == asked
-            found = settings["found"] if same else {}
+            header = json.loads(file["header"].tobytes())
+            settings = header["settings"]
+            found = settings["found"] if settings.get("asked") == asked else {}
             if any(not isinstance(part, dict) for part in found.values()):
                 raise ValueError("settings that are none")
-        if not ours:
+        if header["given"] != given:
             raise FileError(self._other)
         return found or None
 
@@ -103,6 +112,7 @@ class Checkpoint:
         """
         header = {
             "fingerprint": self.fingerprint,
+            "given": self._given,
             "goal": course.goal,
             "settings": self._settings,
             "history": [dataclasses.asdict(record) for record in course.history],

@@ -11,6 +11,8 @@ class Interrupt(AbstractContextManager):
 
     One that is entered within another notes it for both: what the inner one has no more use for, the outer one has.
 
+    Where Ctrl-C is ignored (as in what a script's shell starts in the background), it stays so.
+
     Python delivers signals to the main thread. In others, those that run in a copy of its context (`contextvars`) ask
     the one that was entered there.
     """
@@ -31,7 +33,9 @@ class Interrupt(AbstractContextManager):
     def __enter__(self) -> "Interrupt":
         self._usual = None
         self._token = _entered.set(self)
-        if threading.current_thread() is threading.main_thread():
+        # None: it was set by other code than Python's, and could not be put back.
+        usual = signal.getsignal(signal.SIGINT)
+        if usual not in (None, signal.SIG_IGN) and threading.current_thread() is threading.main_thread():
             self._usual = signal.signal(signal.SIGINT, self._note)
         return self
 
