@@ -1,0 +1,59 @@
+"""The page of the accuracy benchmark, from results that are made up."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accuracy.py"
+RUNS = ((0, 0), (1, 0), (2, 1))
+
+
+def rows(scene: str, method: str, errors: dict, commit: str = "abc") -> list[dict]:
+    """Results of a method: NMSE in dB and velocity error in km/s by run."""
+    return [
+        {"scene": scene, "counts": 1e6, "seed": seed, "draw": draw, "method": method, "seconds": 1.0, "commit": commit,
+         "settings": {"strength": 1.5}, "iterations": 9, "nmse": nmse, "velocity_error": velocity,
+         "flux_per_pixel": 0.02, "noise": 0.02, "light_nmse": nmse, "shape_nmse": nmse}
+        for (seed, draw), (nmse, velocity) in errors.items()
+    ]  # fmt: skip
+
+
+def page(folder: Path, results: list[dict]) -> str:
+    (folder / "results.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in results), encoding="utf-8")
+    asked = ["--table", "--results", folder / "results.jsonl", "--output", folder / "page.md"]
+    subprocess.run([sys.executable, SCRIPT, *map(str, asked)], check=True, capture_output=True)
+    return (folder / "page.md").read_text(encoding="utf-8")
+
+
+def test_each_run_is_held_against_the_best_rival_in_it(tmp_path):
+    ours = rows("cluster", "DopplerSheets blind", dict.fromkeys(RUNS, (-20.0, 60.0)))
+    others = {
+        "LowRankSobolev oracle": dict(zip(RUNS, [(-15.0, 100.0), (-14.0, 80.0), (-15.0, 120.0)], strict=True)),
+        # One run alone, and an easy one.
+        "Starlet2D1D oracle": {RUNS[1]: (-18.0, 75.0)},
+        "EM oracle stop": dict.fromkeys(RUNS, (-30.0, 1.0)),  # none of the talk's three
+        "DopplerSheets oracle": {RUNS[0]: (-20.4, 60.0)},
+    }
+    results = ours + [row for method, errors in others.items() for row in rows("cluster", method, errors)]
+    text = page(tmp_path, results)
+    (line,) = [line for line in text.splitlines() if line.startswith("| cluster | 1e+06")]
+    entries = [entry.strip() for entry in line.strip("|").split("|")]
+    assert entries[2:4] == ["3", "LowRankSobolev oracle"]
+    # Gains 5, 2 (to Starlet2D1D) and 5 dB; velocities 60 over 100, 75 and 120.
+    assert entries[4].startswith("4.0 +- ")
+    assert entries[5].startswith("0.63 +- ")
+    assert entries[7] == "0.40", "the loss of the one run that has an oracle"
+    assert entries[-1] == "(4 of 9 runs of rivals)"
+    assert "gain in 1 of 1, velocity in 1 of 1, flux in 1 of 1" in text
+    assert "Blind tuning loses 0.40 dB in the mean over 1 pairs" in text
+
+
+@pytest.mark.parametrize(("ours", "failed"), [(-20.0, False), (-19.7, True)])
+def test_where_nothing_moves_all_methods_are_rivals(tmp_path, ours, failed):
+    results = rows("steady-remnant", "DopplerSheets blind", dict.fromkeys(RUNS, (ours, 100.0)))
+    results += rows("steady-remnant", "EM oracle stop", dict.fromkeys(RUNS, (-20.0, 100.0)))
+    (line,) = [line for line in page(tmp_path, results).splitlines() if line.startswith("| steady-remnant | 1e+06")]
+    assert ("gain" in line.rsplit("|", 2)[1]) == failed
