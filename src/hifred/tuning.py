@@ -40,8 +40,9 @@ NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # takes a moment. Then, with all gases, smaller ones: the largest that was as good as the best is where they start.
 LIGHT = 0.01
 # Where one split leaves several light strengths alike, as with few photons, fits of one spectrum, which are short, are
-# made of so many: skies were up to 1.8 dB better for it.
-LIGHT_FOLDS = 3
+# made of so many: skies were up to 1.8 dB better for it. So are those of the chosen speed and of 0, where one split
+# leaves it open by less than so many standard errors whether gas moves: to be wrong costs 1 dB or more.
+MORE_FOLDS, OPEN = 3, 2.0
 # With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
 # than `START`: falls within the noise of the rest led to noisy skies.
 SURE = 3.0
@@ -145,8 +146,9 @@ def settle(
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best, at most three
-    times it (where that leaves others alike, again with `LIGHT_FOLDS` splits of the photons); then `vmax`, with short
-    fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest); then the numbers
+    times it (where that leaves others alike, again with `MORE_FOLDS` splits of the photons); then `vmax`, with short
+    fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest; where that is
+    open, as many splits decide between the two); then the numbers
     of templates and sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the
     best; then smaller values of `light_strength`, with all gases.
 
@@ -181,6 +183,10 @@ def settle(
     def attempt(name: str, like: DopplerSheets, steps: int, value: float | int) -> Foretold:
         return told(name, partial(fit, name, like, steps), value)
 
+    def more() -> tuple[Folds, str]:
+        several = folds.at_least(MORE_FOLDS)
+        return several, f"of {len(several.splits)} splits "
+
     light = None
     if prior.light_strength is None:
 
@@ -190,12 +196,12 @@ def settle(
 
         found, light = smoothest(folds)
         asked = number
-        if number < LIGHT_FOLDS and any(
+        if number < MORE_FOLDS and any(
             one.is_alike(found[light], ALIKE, NOISE) for value, one in found.items() if value != light
         ):
-            more = folds.at_least(LIGHT_FOLDS)
-            asked = len(more.splits)
-            found, light = smoothest(more, f"of {asked} splits ")
+            several, how = more()
+            asked = len(several.splits)
+            found, light = smoothest(several, how)
         choices.append(Choice.of("light_strength", _deviances(found), light, asked))
         prior = replace(prior, light_strength=light)
     # While others are chosen, settings have values that serve most data.
@@ -206,18 +212,23 @@ def settle(
 
     if prior.vmax is None:
 
-        def attempt_speed(steps: int, speed: float) -> Foretold:
+        def attempt_speed(steps: int, speed: float, folds: Folds = folds, how: str = "") -> Foretold:
             steps = min(steps, max_iterations)
 
             def lead(speed: float) -> Foretold:
                 # The longer fit first: the shorter one is then part of it.
-                whole, before = fit("vmax", like(), steps, speed), max(3 * steps // 4, 1)
-                return whole.led_on(fit("vmax", like(), before, speed), before / steps)
+                whole, before = fit("vmax", like(), steps, speed, folds), max(3 * steps // 4, 1)
+                return whole.led_on(fit("vmax", like(), before, speed, folds), before / steps)
 
-            return told("vmax", lead, speed, f"of {steps} steps leads to ")
+            return told("vmax", lead, speed, f"{how}of {steps} steps leads to ")
 
         found, speed = _race(attempt_speed, prior.velocity_step or 0.0)
-        choices.append(Choice.of("vmax", _deviances(found), speed, number))
+        asked = number
+        if number < MORE_FOLDS and (moving := _in_doubt(found, speed)):
+            several, how = more()
+            asked = len(several.splits)
+            speed = _best({value: attempt_speed(LAST, value, several, how) for value in (0.0, moving)})
+        choices.append(Choice.of("vmax", _deviances(found), speed, asked))
         prior = without_choice(replace(prior, vmax=speed), grid)
     for name, numbers in NUMBERS.items():
         if getattr(prior, name) is None:
@@ -267,6 +278,16 @@ def _race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[
         last[FACTOR * SPEEDS[-1]] = attempt(LAST, FACTOR * SPEEDS[-1])
     alike = [speed for speed in last if speed > 0 and last[speed].is_alike(last[_best(last)], ALIKE, NOISE)]
     return found | last, min([_best(last), *alike])
+
+
+def _in_doubt(found: Mapping[float, Foretold], speed: float) -> float:
+    """The speed that was taken, or the best above 0 if that is 0, where it is open whether it or 0 is right; else 0."""
+    others = {value: one for value, one in found.items() if value > 0}
+    if not others:
+        return 0.0
+    moving = speed or _best(others)
+    still, fast = found[0.0], found[moving]
+    return moving if still.is_alike(fast, OPEN, NOISE) and fast.is_alike(still, OPEN, NOISE) else 0.0
 
 
 def _best(found: Mapping[float, Foretold]) -> float:
