@@ -77,6 +77,30 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
     assert set(asked) == {(True, folds), (False, folds)} | ({(True, max(folds, 3))} if alike else set())
 
 
+@pytest.mark.parametrize(
+    ("one", "three", "speed"),
+    [(-10, 5, 0.0), (-10, -5, 1800.0), (10, -5, 1800.0), (10, 5, 0.0), (-50, 0, 1800.0), (50, 0, 0.0)],
+)
+def test_whether_gas_moves_is_told_by_three_folds_where_one_leaves_it_open(data, monkeypatch, one, three, speed):
+    """C-stats of motion above rest in one fold and in three, to 10: more are asked below 20."""
+    grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(SHAPE[0] + 1), SHAPE[1:])
+    moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
+    noise = np.tile([1.0, -1.0], 50)
+    asked = []
+
+    def foretold(self, prior, stopping):
+        if (folds := len(self.splits)) == 3:
+            asked.append(prior.vmax)
+        away = ({1: one, 3: three}[folds] + 100 * abs(np.log(prior.vmax / 1800))) / 100 + noise if prior.vmax else 0.0
+        return Foretold(np.full(100, 1.0) + away, 5)
+
+    monkeypatch.setattr(Folds, "foretold", foretold)
+    prior, (choice,) = settle(moving, DopplerSheets(light_strength=0.01, templates=2, sheets=1))
+    assert prior.vmax == choice.chosen == speed
+    assert choice.folds == (3 if abs(one) < 20 else 1)
+    assert set(asked) == ({0.0, 1800.0} if abs(one) < 20 else set())
+
+
 @pytest.mark.parametrize("prior", [STILL, LowRankSobolev()], ids=["factors", "cube"])
 def test_folds_foretell_what_each_does(data, prior):
     found = Folds.of(data, 3).foretold(prior, FEW)
