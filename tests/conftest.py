@@ -1,5 +1,6 @@
 import gc
 import os
+import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,9 @@ COMPILED = {
 for name, value in COMPILED.items():
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
+
+# What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn; tests are of those who do not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DOT_TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 
