@@ -79,7 +79,7 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("one", "three", "speed"),
-    [(-10, 5, 0.0), (-10, -5, 0.0), (-10, -15, 1800.0), (10, -15, 1800.0), (-50, 0, 1800.0), (50, 0, 0.0)],
+    [(-10, 5, 0), (-10, -5, 0), (-10, np.inf, 0), (-10, -15, 1800), (10, -15, 1800), (-50, 0, 1800), (50, 0, 0)],
 )
 def test_whether_gas_moves_is_told_by_three_folds_where_one_leaves_it_open(data, monkeypatch, one, three, speed):
     """C-stats of motion above rest in one fold and in three, to 10: more are asked below 20."""

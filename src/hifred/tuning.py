@@ -148,9 +148,9 @@ def settle(
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best, at most three
     times it (where that leaves others alike, again with `MORE_FOLDS` splits of the photons); then `vmax`, with short
     fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest; where that is
-    open, it is asked of as many splits, and 0 taken if it is alike); then the numbers
-    of templates and sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the
-    best; then smaller values of `light_strength`, with all gases.
+    open, as many splits are asked, and 0 is taken if it is alike); then the numbers of templates and sheets, with fits
+    as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the best; then smaller values of
+    `light_strength`, with all gases.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def settle(
             several, how = more()
             asked = len(several.splits)
             still, fast = (attempt_speed(LAST, value, several, how) for value in (0.0, moving))
-            speed = 0.0 if still.is_alike(fast, ALIKE, NOISE) else moving
+            speed = moving if fast.falls_below(still, ALIKE, NOISE) else 0.0
         choices.append(Choice.of("vmax", _deviances(found), speed, asked))
         prior = without_choice(replace(prior, vmax=speed), grid)
     for name, numbers in NUMBERS.items():
