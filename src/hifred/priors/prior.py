@@ -38,9 +38,9 @@ def require_weight(name: str, value: float) -> None:
 
 
 def whole_of(name: str, default: int | None, least: int, *, optional: bool = False):
-    """Field of a prior for a whole number of at least `least`, or None if optional; kept as an int, as strengths are.
+    """Field of a prior for a whole number of at least `least`, or None if optional; kept as an int.
 
-    It raises ValueError, naming the option, for anything else.
+    Priors that are equal then look alike, whatever type a number had. ValueError names the option for anything else.
     """
 
     def convert(value):
