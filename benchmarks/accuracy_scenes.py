@@ -132,13 +132,18 @@ class Challenge:
         return {key: None if value is None else float(value) for key, value in found.items()}
 
     @property
-    def noise(self) -> float:
-        """Mean error of the flux per pixel that the counts of the camera would have, were there no blur."""
+    def noise_by_pixel(self) -> np.ndarray:
+        """Root mean square error of each pixel's share of the flux from the counts of a camera without blur."""
         image = self.truth.values.sum(0)
         cameras = [d for d in self.datasets if d.counts.shape[1:] == image.shape]
         background = np.sum([np.where(d.mask, d.background, 0).sum(0, dtype=float) for d in cameras], axis=0)
         counts = sum(float(d.counts[d.mask].sum(dtype=float)) for d in cameras) - background.sum()
-        return float(np.sqrt(2 / np.pi) * np.sqrt(image / image.sum() * counts + background).sum() / counts)
+        return np.sqrt(image / image.sum() * counts + background) / counts
+
+    @property
+    def noise(self) -> float:
+        """Mean error of the flux per pixel that the counts of the camera would have, were there no blur."""
+        return float(np.sqrt(2 / np.pi) * self.noise_by_pixel.sum())
 
     @property
     def velocity_noise(self) -> float:

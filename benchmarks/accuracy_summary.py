@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
+import accuracy_limits
 import numpy as np
 from accuracy_methods import DEFAULT, METHODS, TALK
 from accuracy_scenes import SCENES
@@ -23,10 +24,16 @@ WHY: dict[str, str] = {
         "calorimeter, and what was found there."
     ),
 }
-# And for any scene.
+# And for any scene, before the limits of `accuracy_limits`.
 FLUX_WHY = (
-    "Flux: the noise counted here is that of a camera without blur. Where its PSF spreads light over several "
-    "pixels, to undo that costs more than the photons alone."
+    "Flux: the noise counted here is that of a camera without blur. With the blur of both instruments no unbiased "
+    "estimate of a pixel's flux has less than so many times that, even where its spectrum and all other pixels are "
+    "known (Cramér and Rao, `accuracy_limits.py`)"
+)
+VELOCITY_WHY = (
+    "Velocity: likewise, the photons of a pixel alone tell the velocity of all it emits no better than to so many km/s "
+    "(in brackets the root mean square error of the line's centroid, of the default). Smaller errors are owed to what "
+    "neighbours have in common; larger ones to spectra and neighbours that are not known"
 )
 
 TITLES = (
@@ -131,8 +138,8 @@ def _verdict(scene: str, methods: Mapping[str, list[dict]], clean: list[dict]) -
     failed += ["flux"] if flux.mean() > FLUX else []
     return {
         "runs": len(runs), "against": best[0][0] if best else "not run", "gain": gain, "velocity": velocity,
-        "flux": flux, "loss": loss, "room": room, "velocity room": velocity_room, "light": split["light"],
-        "spectra": split["shape"], "failed": failed,
+        "speed": np.array(list(speeds.values())), "flux": flux, "loss": loss, "room": room,
+        "velocity room": velocity_room, "light": split["light"], "spectra": split["shape"], "failed": failed,
     }  # fmt: skip
 
 
@@ -178,10 +185,26 @@ def _items(found: dict, cells: Cells) -> list[str]:
                 f"{len(runs)} runs (wanted: {most}; {'met' if np.mean(medians) <= most else 'not met'}).{alone}"
             )
     lines += [f"- {text}" for text in _reasons(found)]
+    lines += [f"- {text}" for text in _limits(found)]
     failed = {cell[0] for cell, v in found.items() if v["failed"]}
-    if any("flux" in v["failed"] for v in found.values()):
-        lines.append(f"- {FLUX_WHY}")
     return lines + [f"- {scene}: {reason}" for scene, reason in WHY.items() if scene in failed]
+
+
+def _limits(found: dict) -> list[str]:
+    """What one pixel's photons tell, where flux or velocity are not met."""
+    limits = accuracy_limits.known()
+    missed = {
+        key: [cell for cell, v in found.items() if key in v["failed"] and cell[0] in limits]
+        for key in ("flux", "velocity")
+    }
+    light = [f"{scene} {limits[scene]['flux']:.1f}" for scene in dict.fromkeys(scene for scene, _ in missed["flux"])]
+    motion = [
+        f"{scene} at {counts:g} {limits[scene]['velocity'] * np.sqrt(limits[scene]['counts'] / counts):,.0f} "
+        f"({found[scene, counts]['speed'].mean():,.0f})"
+        for scene, counts in missed["velocity"]
+    ]
+    texts = {FLUX_WHY: light, VELOCITY_WHY: motion}
+    return [f"{text}: {', '.join(entries)}." for text, entries in texts.items() if entries]
 
 
 def _reasons(found: dict) -> list[str]:

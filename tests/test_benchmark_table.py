@@ -57,3 +57,19 @@ def test_where_nothing_moves_all_methods_are_rivals(tmp_path, ours, failed):
     results += rows("steady-remnant", "EM oracle stop", dict.fromkeys(RUNS, (-20.0, 100.0)))
     (line,) = [line for line in page(tmp_path, results).splitlines() if line.startswith("| steady-remnant | 1e+06")]
     assert ("gain" in line.rsplit("|", 2)[1]) == failed
+
+
+def test_what_is_missed_is_held_against_what_a_pixel_alone_tells(tmp_path):
+    limits = json.loads((SCRIPT.parent / "accuracy_limits.json").read_text(encoding="utf-8"))["cluster"]
+    assert limits["counts"] == 1e6
+    ours = rows("cluster", "DopplerSheets blind", dict.fromkeys(RUNS, (-20.0, 60.0)))
+    results = [row | {"flux_per_pixel": 0.04} for row in ours]  # twice the noise
+    results += rows("cluster", "EM oracle stop", dict.fromkeys(RUNS, (-10.0, 70.0)))
+    results += rows("cluster", "LowRankSobolev oracle", dict.fromkeys(RUNS, (-10.0, 70.0)))
+    faint = [row | {"counts": 1e5} for row in results]
+    text = page(tmp_path, results + faint)
+    (flux,) = [line for line in text.splitlines() if line.startswith("- Flux: ")]
+    assert flux.endswith(f": cluster {limits['flux']:.1f}."), "once for both counts"
+    (velocity,) = [line for line in text.splitlines() if line.startswith("- Velocity: likewise")]
+    few, many = limits["velocity"] * 10**0.5, limits["velocity"]
+    assert velocity.endswith(f": cluster at 100000 {few:,.0f} (60), cluster at 1e+06 {many:,.0f} (60).")
