@@ -13,7 +13,8 @@ from accuracy_scenes import Challenge
 import hifred
 from hifred import priors
 from hifred.assembly import assemble
-from hifred.tuning import SPEEDS, START, settle
+from hifred.search import SPEEDS
+from hifred.tuning import START, settle
 
 # Strengths of an oracle are so far apart, and at most so many: far more than any has needed.
 FACTOR, MOST = 3.0, 9

@@ -77,6 +77,13 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
     assert set(asked) == {(True, folds), (False, folds)} | ({(True, max(folds, 3))} if alike else set())
 
 
+def test_where_photons_last_for_no_more_folds_those_decide(data, monkeypatch):
+    monkeypatch.setattr(Folds, "foretold", lambda *_: Foretold(np.ones(9), 5))
+    prior = DopplerSheets(templates=2, sheets=1, vmax=0.0)
+    _, (choice,) = settle(data, prior, folds=Folds.of(data, 1, fraction=0.5))
+    assert choice.folds == 2
+
+
 @pytest.mark.parametrize(
     ("one", "three", "speed"),
     [(-10, 5, 0), (-10, -5, 0), (-10, np.inf, 0), (-10, -15, 1800), (10, -15, 1800), (-50, 0, 1800), (50, 0, 0)],

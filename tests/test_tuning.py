@@ -5,28 +5,14 @@ import numpy as np
 import pytest
 
 import hifred
+from hifred.choice import NOISE, Choice, Tuning
 from hifred.factorisation import single_gas
 from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
+from hifred.search import PARTS, SIMPLER, SPEEDS, number_of, race, smoothest, value_at, walk
 from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, FRESH, PATIENCE, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
-from hifred.tuning import (
-    NOISE,
-    PARTS,
-    SIMPLER,
-    SPEEDS,
-    START,
-    SURE,
-    Choice,
-    Tuning,
-    _number,
-    _race,
-    _rung,
-    _smoothest,
-    _walk,
-    settle,
-    tune,
-)
+from hifred.tuning import START, SURE, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -102,7 +88,7 @@ def test_fuse_keeps_the_curve_and_uses_the_choice(data, tmp_path):
 
 
 def test_the_edge_of_the_strengths_is_a_warning(data, monkeypatch):
-    monkeypatch.setattr("hifred.tuning.MOST", 2)
+    monkeypatch.setattr("hifred.search.MOST", 2)
     with pytest.warns(UserWarning, match="is the (lowest|highest) of those that were tried"):
         hifred.fuse(data, LowRankSobolev(strength=100.0), strength="auto", progress=False)
 
@@ -178,36 +164,36 @@ def bowl(middle, depth):
     return lambda value: spread(depth * (np.log(value / middle) / np.log(3)) ** 2, 7.0)
 
 
-def smoothest(attempt):
-    return _smoothest(1.0, attempt)[1]
+def taken(attempt):
+    return smoothest(1.0, attempt)[1]
 
 
 def test_of_lights_that_are_alike_the_largest_is_taken():
     # Differences of two have a standard error of about 10.
-    assert smoothest(bowl(1.0, 50.0)) == 1
-    assert smoothest(bowl(1.0, 20.0)) == pytest.approx(np.sqrt(3)), "5 are nothing, four times as much is clear"
-    assert smoothest(bowl(1 / 9, 50.0)) == pytest.approx(1 / 9)
-    assert smoothest(bowl(1 / 9, 5.0)) == pytest.approx(1 / 3)
-    assert smoothest(bowl(9.0, 50.0)) == pytest.approx(9)
-    assert smoothest(bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
+    assert taken(bowl(1.0, 50.0)) == 1
+    assert taken(bowl(1.0, 20.0)) == pytest.approx(np.sqrt(3)), "5 are nothing, four times as much is clear"
+    assert taken(bowl(1 / 9, 50.0)) == pytest.approx(1 / 9)
+    assert taken(bowl(1 / 9, 5.0)) == pytest.approx(1 / 3)
+    assert taken(bowl(9.0, 50.0)) == pytest.approx(9)
+    assert taken(bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
     tried = []
-    assert smoothest(lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
+    assert taken(lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
     assert max(tried) == pytest.approx(3 ** (SIMPLER / PARTS)), "not far above the best, though all are alike"
 
 
 def test_a_rung_is_the_same_from_either_side():
-    lights = {_rung(0.01, number) for number in range(-12, 13)}
+    lights = {value_at(0.01, number) for number in range(-12, 13)}
     for number in range(-8, 9):
-        assert _number(0.01, _rung(0.01, number)) == number
-        found, value = _walk(0.01, bowl(_rung(0.01, number - 2), 90.0), SURE, (-2,), number)
-        assert set(found) == {_rung(0.01, number - step) for step in (0, 2, 4)} < lights
-        assert value == _rung(0.01, number - 2)
+        assert number_of(0.01, value_at(0.01, number)) == number
+        found, value = walk(0.01, bowl(value_at(0.01, number - 2), 90.0), SURE, (-2,), number)
+        assert set(found) == {value_at(0.01, number - step) for step in (0, 2, 4)} < lights
+        assert value == value_at(0.01, number - 2)
 
 
 @pytest.mark.parametrize("middle", [1 / 30, 1 / 9, 1.0, 2.0, 9.0])
 def test_no_light_is_fitted_twice(middle):
     tried, curve = [], bowl(middle, 5.0)
-    found, _ = _smoothest(1.0, lambda value: tried.append(value) or curve(value))
+    found, _ = smoothest(1.0, lambda value: tried.append(value) or curve(value))
     assert sorted(found) == sorted(tried)
     rungs = [round(2 * np.log(value) / np.log(3), 6) for value in tried]
     assert len(rungs) == len(set(rungs))
@@ -220,7 +206,7 @@ def test_the_best_may_be_met_on_the_way_up():
         rung = round(2 * np.log(value) / np.log(3))
         return spread(curve.get(rung, 1000.0), 1.0)
 
-    assert smoothest(attempt) == pytest.approx(np.sqrt(3)), "49 above it is not alike"
+    assert taken(attempt) == pytest.approx(np.sqrt(3)), "49 above it is not alike"
 
 
 def test_alike_is_what_differs_by_less_than_an_error():
@@ -235,26 +221,26 @@ def test_alike_is_what_differs_by_less_than_an_error():
 
 
 def test_larger_values_are_tried_only_where_smaller_ones_are_worse():
-    found, value = _walk(1.0, bowl(1 / 2, 10.0), SURE)
+    found, value = walk(1.0, bowl(1 / 2, 10.0), SURE)
     assert sorted(found) == pytest.approx([1 / 3, 1])
     assert value == 1
 
 
 def test_with_all_gases_only_smaller_lights_are_tried():
     for middle, chosen, tried in ((9.0, 1, [1 / 3, 1]), (1 / 3, 1 / 3, [1 / 9, 1 / 3, 1])):
-        found, value = _walk(1.0, bowl(middle, 90.0), SURE, (-2,))
+        found, value = walk(1.0, bowl(middle, 90.0), SURE, (-2,))
         assert value == pytest.approx(chosen)
         assert sorted(found) == pytest.approx(tried)
 
 
 def test_strengths_are_changed_only_for_a_clear_gain():
     # Differences of two have a standard error of about 10.
-    assert _walk(1.0, bowl(1.0, 50.0), SURE)[1] == 1
-    assert _walk(1.0, bowl(1 / 3, 10.0), SURE)[1] == 1, "10 are not enough"
-    assert _walk(1.0, bowl(1 / 3, 10.0), 0.0)[1] == pytest.approx(1 / 3), "but for one who asks for less"
-    assert _walk(1.0, bowl(1 / 9, 90.0), SURE)[1] == pytest.approx(1 / 9)
-    assert _walk(1.0, bowl(9.0, 90.0), SURE)[1] == pytest.approx(9)
-    found, value = _walk(1.0, lambda value: spread(-1000 * np.log(value), 7.0), SURE)
+    assert walk(1.0, bowl(1.0, 50.0), SURE)[1] == 1
+    assert walk(1.0, bowl(1 / 3, 10.0), SURE)[1] == 1, "10 are not enough"
+    assert walk(1.0, bowl(1 / 3, 10.0), 0.0)[1] == pytest.approx(1 / 3), "but for one who asks for less"
+    assert walk(1.0, bowl(1 / 9, 90.0), SURE)[1] == pytest.approx(1 / 9)
+    assert walk(1.0, bowl(9.0, 90.0), SURE)[1] == pytest.approx(9)
+    found, value = walk(1.0, lambda value: spread(-1000 * np.log(value), 7.0), SURE)
     assert (len(found), value) == (7, max(found)), "it ends"
 
 
@@ -272,7 +258,7 @@ def test_a_large_speed_that_learns_slowly_wins_in_the_end():
         whole, before = (spread(float(courses[speed][n]), 10.0) for n in (steps, 3 * steps // 4))
         return whole.led_on(before, 0.75)
 
-    found, speed = _race(attempt, 0.0)
+    found, speed = race(attempt, 0.0)
     assert (speed, set(found)) == (3120, set(courses)), "not 1800, which is ahead after 80 steps"
     assert (80, 600.0) not in asked, "others are left behind"
 
@@ -290,28 +276,28 @@ def test_errors_that_fall_with_the_third_power_lead_to_their_limit():
 
 
 def test_the_fastest_is_not_the_last_to_be_tried():
-    assert _race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)[1] == 16200
+    assert race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)[1] == 16200
 
 
 def test_slower_ones_are_tried_until_one_is_worse():
     deviances = {0.0: 900.0, 600.0: 0.0, 1800.0: 40.0, 3120.0: 5.0, 5400.0: 10.0}
-    found, speed = _race(lambda _, speed: spread(deviances[speed], 3.0), 0.0)
+    found, speed = race(lambda _, speed: spread(deviances[speed], 3.0), 0.0)
     assert (speed, set(found)) == (3120, {0.0, 1800.0, 3120.0, 5400.0})
     deviances = {0.0: 9.8, 600.0: 0.0, 350.0: 9.9, 1040.0: 9.9, 5400.0: 10.0}
     for unsure in (spread(10.3, 0.0), Foretold(np.full(1, np.inf), 0)):  # neither noise nor a failure ends it
         found = {speed: spread(deviance, 0.0) for speed, deviance in deviances.items()} | {1800.0: unsure}
-        assert _race(lambda _, speed, found=found: found[speed], 0.0)[1] == 600
+        assert race(lambda _, speed, found=found: found[speed], 0.0)[1] == 600
 
 
 def test_none_is_slower_than_a_step():
     def attempt(steps, speed):
         return spread(speed, 0.0)
 
-    assert set(_race(attempt, 700.0)[0]) == {0.0, 1040.0, 1800.0, 5400.0}
-    assert set(_race(attempt, 4000.0)[0]) == {0.0, 5400.0}
-    assert max(_race(lambda _, speed: spread(-speed, 0.0), 20.0)[0]) == 5400, "16200 would take too many steps"
-    assert max(_race(attempt, 5.0)[0]) == 1800
-    found, speed = _race(attempt, 9000.0)
+    assert set(race(attempt, 700.0)[0]) == {0.0, 1040.0, 1800.0, 5400.0}
+    assert set(race(attempt, 4000.0)[0]) == {0.0, 5400.0}
+    assert max(race(lambda _, speed: spread(-speed, 0.0), 20.0)[0]) == 5400, "16200 would take too many steps"
+    assert max(race(attempt, 5.0)[0]) == 1800
+    found, speed = race(attempt, 9000.0)
     assert (set(found), speed) == ({0.0}, 0.0)
     assert Choice.of("vmax", {0.0: 5.0}, 0.0).at_edge is None
 
@@ -320,7 +306,7 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
     deviances = {0.0: 500.0, 600.0: 10.0, 1040.0: 0.0, 1800.0: 40.0, 5400.0: 900.0}
 
     def chosen(scatter):
-        return _race(lambda _, speed: spread(deviances[speed], scatter), 0.0)[1]
+        return race(lambda _, speed: spread(deviances[speed], scatter), 0.0)[1]
 
     assert chosen(3.0) == 1040
     assert chosen(30.0) == 600
@@ -328,8 +314,8 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
     assert chosen(30.0) == 600, "that nothing moves has to be the best answer"
     deviances[0.0] = -1.0
     assert chosen(30.0) == 0
-    assert _race(lambda *_: spread(0.0, 0.0), 0.0)[1] == 0
-    assert _race(lambda *_: Foretold(np.full(100, np.inf), 1), 0.0)[1] == 0
+    assert race(lambda *_: spread(0.0, 0.0), 0.0)[1] == 0
+    assert race(lambda *_: Foretold(np.full(100, np.inf), 1), 0.0)[1] == 0
 
 
 FIRST = hifred.priors.DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from hifred.choice import Choice, Tuning
 from hifred.report import write_pictures, write_report
 from hifred.report.content import gather
 from hifred.report.thinning import Curve, thinning_of
 from hifred.report.words import words
-from hifred.tuning import Choice, Tuning
 
 TUNING = Tuning((0.1, 0.3, 0.9), (5200.5, 5100.25, 5180.0), (40, 60, 30), 0.3, 0.85, 0).to_json()
 SPEED = Choice("vmax", (0.0, 600.0, 1800.0), (90.0, 30.0, 7.0), 1800.0).to_json()

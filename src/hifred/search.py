@@ -1,0 +1,137 @@
+"""How values of one setting are tried, one after the other, and which of them is taken."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from hifred.choice import NOISE
+from hifred.priors.doppler_sheets import MOST_STEPS
+from hifred.split import Foretold
+
+# Strengths that are tried lie a factor of 3 apart, and at most so many of them; those of light may lie closer, in steps
+# made in so many parts.
+FACTOR, MOST, PARTS = 3.0, 7, 2
+# Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse than a standard
+# error, 0 in any case, and the mean of the best one and its better neighbour. Then so many of the best go on to `LAST`
+# steps; where the last is still the best, one three times as large is tried as well. Large speeds learn slowly, and
+# with many photons a small one may be ahead by then: speeds are compared by where their C-stats lead
+# (`Foretold.led_on`). Of those that are alike in the end, the smallest above 0 is taken: that nothing moves has to
+# foretell the rest best.
+SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
+FINALISTS, LAST = 2, 80
+# Fits whose C-stats differ by less than one standard error are alike: of skies that foretell the rest as well, the
+# simplest is taken (the rule of Breiman et al. 1984 for trees), that of the largest light strength or of the smallest
+# speed. At most so many parts of steps above the best light strength: with few photons, skies that differ a lot are
+# alike.
+ALIKE, SIMPLER = 1.0, 2
+# By fewer standard errors it is open whether gas moves.
+OPEN = 2.0
+
+
+def race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
+    """Where each speed that was tried leads, the last ones from more steps, and the speed.
+
+    None is below a step, or above `MOST_STEPS` of them.
+
+    Slower ones are tried until one is clearly worse, and 0. The speed is the smallest of those in the last round that
+    are as good as its best; 0 has to be the best itself.
+    """
+    found: dict[float, Foretold] = {}
+    most = MOST_STEPS * step if step > 0 else np.inf
+    for speed in reversed(SPEEDS):
+        if step <= speed <= most and speed > 0:
+            one = found[speed] = attempt(SCREENING, speed)
+            if np.isfinite(one.deviance) and not one.is_alike(found[best_of(found)], ALIKE, NOISE):
+                break
+    found[0.0] = attempt(SCREENING, 0.0)
+    best = best_of(found)
+    speeds = sorted(found)
+    place = speeds.index(best)
+    near = {speed: found[speed] for speed in speeds[max(0, place - 1) : place + 2] if speed != best}
+    slow, fast = sorted((best, best_of(near) if near else best))
+    # A whole number, for people.
+    between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
+    if between >= step:
+        found[between] = attempt(SCREENING, between)
+    order = sorted(found, key=lambda speed: (found[speed].deviance, speed))
+    last = {speed: attempt(LAST, speed) for speed in order[:FINALISTS]}
+    if best_of(last) == SPEEDS[-1] and FACTOR * SPEEDS[-1] <= most:
+        last[FACTOR * SPEEDS[-1]] = attempt(LAST, FACTOR * SPEEDS[-1])
+    alike = [speed for speed in last if speed > 0 and last[speed].is_alike(last[best_of(last)], ALIKE, NOISE)]
+    return found | last, min([best_of(last), *alike])
+
+
+def moving_in_doubt(found: Mapping[float, Foretold], speed: float) -> float:
+    """The speed that was taken, or the best above 0 if that is 0, where it is open whether it or 0 is right; else 0."""
+    others = {value: one for value, one in found.items() if value > 0}
+    if not others:
+        return 0.0
+    moving = speed or best_of(others)
+    still, fast = found[0.0], found[moving]
+    return moving if still.is_alike(fast, OPEN, NOISE) and fast.is_alike(still, OPEN, NOISE) else 0.0
+
+
+def best_of(found: Mapping[float, Foretold]) -> float:
+    """The value of the lowest C-stat, the smallest of several."""
+    return min(sorted(found), key=lambda value: found[value].deviance)
+
+
+def value_at(first: float, number: int) -> float:
+    """The value so many parts of steps of 3 above the first one."""
+    return first * FACTOR ** (number / PARTS)
+
+
+def number_of(first: float, value: float) -> int:
+    """How many parts of steps of 3 a value lies above the first one."""
+    return round(PARTS * np.log(value / first) / np.log(FACTOR))
+
+
+def walk(
+    first: float, attempt: Callable[[float], Foretold], surely: float, strides: Sequence[int] = (-PARTS, PARTS),
+    start: int = 0,
+) -> tuple[dict[float, Foretold], float]:  # fmt: skip
+    """What was tried, by value, and the value that steps of 3 from the first one, or another rung, lead to."""
+    found, place = _climb(lambda rung: attempt(value_at(first, rung)), surely, start, strides)
+    return {value_at(first, rung): one for rung, one in found.items()}, value_at(first, place)
+
+
+def _climb(
+    attempt: Callable[[int], Foretold], surely: float, start: int, strides: Sequence[int]
+) -> tuple[dict[int, Foretold], int]:
+    """What was tried, by rung, and the rung that strides, downwards and upwards in turn, lead to.
+
+    Each stride lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the
+    next smaller one is worse: the curve has one valley.
+    """
+    found, place = {start: attempt(start)}, start
+    for way in strides:
+        while len(found) < MOST:
+            following = found[place + way] = attempt(place + way)
+            if not following.falls_below(found[place], surely, NOISE):
+                break
+            place += way
+        if place != start or found[start + way].deviance <= found[start].deviance < np.inf:
+            break
+    return found, place
+
+
+def smoothest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
+    """What was tried, and the largest value that is as good as the best one (`ALIKE`), at most three times it.
+
+    It is found in steps of 3, then in `PARTS` of them.
+    """
+    tried: dict[int, Foretold] = {}
+
+    def at(rung: int) -> Foretold:
+        if rung not in tried:
+            tried[rung] = attempt(value_at(first, rung))
+        return tried[rung]
+
+    _, place = _climb(at, 0.0, 0, (-PARTS, PARTS))
+    _, place = _climb(at, 0.0, place, (-1, 1))
+    best = at(place)
+    for rung in range(place + 1, place + 1 + SIMPLER):
+        if not at(rung).is_alike(best, ALIKE, NOISE):
+            break
+        place, best = rung, min(best, at(rung), key=lambda one: one.deviance)
+    return {value_at(first, rung): one for rung, one in tried.items()}, value_at(first, place)
