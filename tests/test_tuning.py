@@ -93,6 +93,20 @@ def test_the_edge_of_the_strengths_is_a_warning(data, monkeypatch):
         hifred.fuse(data, LowRankSobolev(strength=100.0), strength="auto", progress=False)
 
 
+@pytest.mark.parametrize(("total", "few"), [(300, True), (3000, False)])
+def test_few_photons_that_are_kept_back_are_a_warning(sky, observe, instruments, total, few):
+    data = observe(sky(SHAPE, total), instruments[1])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hifred.fuse(data, LowRankSobolev(), 2, strength="auto", progress=False)
+    said = [str(one.message) for one in caught if "kept back" in str(one.message)]
+    assert len(said) == few
+    held = Folds.of(data).held
+    assert (held < 100) == few
+    if few:
+        assert f"how well {held} photons are foretold" in said[0]
+
+
 def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):
     grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(13), SHAPE[1:])
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]

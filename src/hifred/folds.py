@@ -58,6 +58,15 @@ class Folds:
             return self
         return Folds((*self.splits, *Split.several(first.datasets, number, first.fraction, first.seed)[have:]))
 
+    @property
+    def held(self) -> int:
+        """Number of photons that are kept back, all folds together."""
+        return sum(
+            int(np.asarray(rest, dtype=float)[dataset.mask].sum())
+            for split in self.splits
+            for dataset, rest in zip(split.datasets, split.rests, strict=True)
+        )
+
     def to_json(self) -> dict:
         """How photons were split: `fraction`, `seed` and the number of `folds`."""
         return {"fraction": self.splits[0].fraction, "seed": self.splits[0].seed, "folds": len(self.splits)}

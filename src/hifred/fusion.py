@@ -33,6 +33,8 @@ from hifred.tuning import first_strength, settle, tune, without_choice
 
 DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
+# Fewer photons that are kept back tell next to nothing of settings.
+TELLING = 100
 
 
 def fuse(
@@ -186,6 +188,12 @@ def _tuned(
     if say is not None and splits is not None:
         often = f", {folds} times" if folds > 1 else ""
         say(f"Choosing settings from the data: fits of 85% of the photons{often}, and how well they foretell the rest")
+    if splits is not None and splits.held < TELLING:
+        warnings.warn(
+            f"settings are chosen by how well {splits.held} photons are foretold that were kept back; so few "
+            f"(below {TELLING}) tell next to nothing of them",
+            stacklevel=4,  # where `fuse` was called
+        )
     if isinstance(prior, DopplerSheets) and unsettled:
         prior, choices = settle(datasets, prior, stopping.max_iterations, folds=splits, say=say)
         found["settings"] = [choice.to_json() for choice in choices]
