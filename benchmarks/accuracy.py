@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py --quick                a few scenes, under 10 minutes on two cores
     python benchmarks/accuracy.py --scenes cluster --counts 1e6 --seeds 0 1 --draws 0 --methods "DopplerSheets blind"
-    python benchmarks/accuracy.py --table                writes benchmarks/ACCURACY.md from what was measured
+    python benchmarks/accuracy.py --table                writes benchmarks/ACCURACY.md and .png from what was measured
 
 Every result is one line of benchmarks/accuracy.jsonl as soon as it is there; what is there is not run again, unless it
 is of another commit and --fresh is given: a run that was killed goes on where it was. To enter a method, add it to
@@ -18,6 +18,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import accuracy_picture
 import accuracy_table
 from accuracy_methods import METHODS, QUICK_METHODS
 from accuracy_scenes import FRACTIONS, SCENES, Challenge, challenge, toy
@@ -110,8 +111,10 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="by default only two scenes, 1e5 counts, and a few methods"
     )
-    parser.add_argument("--table", action="store_true", help="run nothing, only write the table")
-    parser.add_argument("--output", type=Path, default=TABLE, help="where to write the table")
+    parser.add_argument("--table", action="store_true", help="run nothing, only write the table and the picture")
+    parser.add_argument(
+        "--output", type=Path, default=TABLE, help="where to write the table; the picture lies beside it"
+    )
     asked = parser.parse_args()
     if asked.quick:
         usual = {"scenes": QUICK, "counts": (1e5,), "seeds": (0,), "draws": (0,), "methods": QUICK_METHODS}
@@ -130,9 +133,12 @@ def main() -> None:
             )
             problem = toy(counts) if scene == TOY else challenge(scene, counts, seed, draw)
             run(problem, key, methods, asked.results, code)
+    rows, picture = known(asked.results), asked.output.with_suffix(".png")
+    with replacing(picture) as part:
+        accuracy_picture.draw(rows).savefig(part, format="png", dpi=110)
     with replacing(asked.output) as part:
-        part.write_text(accuracy_table.write(known(asked.results)), encoding="utf-8")
-    print(f"wrote {asked.output}")
+        part.write_text(accuracy_table.write(rows, picture.name), encoding="utf-8")
+    print(f"wrote {asked.output} and {picture}")
 
 
 if __name__ == "__main__":

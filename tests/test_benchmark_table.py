@@ -25,6 +25,7 @@ def page(folder: Path, results: list[dict]) -> str:
     (folder / "results.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in results), encoding="utf-8")
     asked = ["--table", "--results", folder / "results.jsonl", "--output", folder / "page.md"]
     subprocess.run([sys.executable, SCRIPT, *map(str, asked)], check=True, capture_output=True)
+    assert (folder / "page.png").read_bytes().startswith(b"\x89PNG")
     return (folder / "page.md").read_text(encoding="utf-8")
 
 
@@ -48,6 +49,11 @@ def test_each_run_is_held_against_the_best_rival_in_it(tmp_path):
     assert entries[7] == "0.40", "the loss of the one run that has an oracle"
     assert entries[-1] == "(4 of 9 runs of rivals)"
     assert "gain in 1 of 1, velocity in 1 of 1, flux in 1 of 1" in text
+    (three,) = [line for line in text.splitlines() if line.startswith("- Against the best of the talk's three")]
+    assert "NMSE lower in 3 of 3 runs, by 5.0 dB in the median (worst 2.0)" in three
+    assert "velocity error lower in 3, 0.60 of theirs in the median" in three
+    (with_em,) = [line for line in text.splitlines() if line.startswith("- Against the best of these")]
+    assert "NMSE lower in 0 of 3 runs, by -10.0 dB" in with_em
     assert "Blind tuning loses 0.40 dB in the mean over 1 pairs" in text
 
 
