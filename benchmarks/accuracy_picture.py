@@ -21,8 +21,8 @@ MARKS = {
     DEFAULT: ("#d55e00", "o"),
 }
 MEASURES = {
-    "nmse": "NMSE (dB), lower is better",
-    "velocity_error": "error of the line velocity (km/s), lower is better",
+    "nmse": "NMSE (dB)",
+    "velocity_error": "error of the line velocity (km/s)",
 }
 LEVELS = ("few photons", "more", "many")
 SPEEDS = (20, 50, 100, 200, 500, 1000)  # km/s, on the axis
