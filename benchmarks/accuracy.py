@@ -134,10 +134,10 @@ def main() -> None:
             problem = toy(counts) if scene == TOY else challenge(scene, counts, seed, draw)
             run(problem, key, methods, asked.results, code)
     rows, picture = known(asked.results), asked.output.with_suffix(".png")
-    with replacing(picture) as part:
-        accuracy_picture.draw(rows).savefig(part, format="png", dpi=110)
     with replacing(asked.output) as part:
         part.write_text(accuracy_table.write(rows, picture.name), encoding="utf-8")
+    with replacing(picture) as part:
+        accuracy_picture.draw(rows).savefig(part, format="png", dpi=110)
     print(f"wrote {asked.output} and {picture}")
 
 

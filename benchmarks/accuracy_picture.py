@@ -1,15 +1,17 @@
-"""The accuracy benchmark at a glance: errors of all methods in all scenes."""
+"""The accuracy benchmark at a glance: errors of methods in all scenes."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
-from accuracy_methods import DEFAULT
+from accuracy_methods import DEFAULT, METHODS
 from accuracy_scenes import SCENES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-# Colour and marker by method; colours of Okabe and Ito, which colour-blind people tell apart.
+# Colour and marker by method; colours of Okabe and Ito, which colour-blind people tell apart. Those that are entered
+# later are black; other settings of the default, or no noise, are not drawn.
 MARKS = {
     "EM oracle stop": ("#999999", "x"),
     "LowRankSobolev oracle": ("#56b4e9", "s"),
@@ -20,6 +22,8 @@ MARKS = {
     "DopplerSheets vmax=0 blind": ("#e69f00", "<"),
     DEFAULT: ("#d55e00", "o"),
 }
+ENTERED = "*1234"
+HIDDEN = ("DopplerSheets oracle", "DopplerSheets noiseless")
 MEASURES = {
     "nmse": "NMSE (dB)",
     "velocity_error": "error of the line velocity (km/s)",
@@ -29,7 +33,7 @@ SPEEDS = (20, 50, 100, 200, 500, 1000)  # km/s, on the axis
 
 
 def draw(rows: list[dict]) -> Figure:
-    """Means over runs; bars are the scatter from run to run of the default."""
+    """Means over runs, of the counts that scenes have; bars are the scatter from run to run of the default."""
     cells: dict[tuple, list[dict]] = {}
     for row in rows:
         cells.setdefault((row["scene"], row["counts"], row["method"]), []).append(row)
@@ -39,7 +43,7 @@ def draw(rows: list[dict]) -> Figure:
         for level, (axis, name) in enumerate(zip(line, LEVELS, strict=True)):
             _panel(axis, cells, measure, level)
             axis.set_xlabel(f"{label}, lower is better")
-            axis.set_title(f"{name}: {' and '.join(f'{counts:g}' for counts in _levels(level))} counts", fontsize=10)
+            axis.set_title(f"{name}: {' and '.join(f'{counts:,.0f}' for counts in _levels(level))} counts", fontsize=10)
     handles, titles = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, titles, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -53,13 +57,17 @@ def _levels(level: int) -> list[float]:
 def _panel(axis: Axes, cells: Mapping[tuple, list[dict]], measure: str, level: int) -> None:
     scenes = [scene for scene, sky in SCENES.items() if level < len(sky.counts)]
     places = {scene: -place for place, scene in enumerate(SCENES)}
-    for method, (colour, marker) in MARKS.items():
+    entered = [method for method in METHODS if method not in MARKS and method not in HIDDEN]
+    marks = MARKS | {method: ("black", marker) for method, marker in zip(entered, cycle(ENTERED), strict=False)}
+    drawn = False
+    for method, (colour, marker) in marks.items():
         ours = method == DEFAULT
         found = {}
         for scene in scenes:
             runs = cells.get((scene, SCENES[scene].counts[level], method), ())
             if values := [run[measure] for run in runs if run.get(measure) is not None]:
                 found[scene] = values
+                drawn = True
         heights = [places[scene] for scene in found]
         means = [np.mean(values) for values in found.values()]
         scatter = [np.std(values, ddof=1) if ours and len(values) > 1 else 0.0 for values in found.values()]
@@ -72,7 +80,7 @@ def _panel(axis: Axes, cells: Mapping[tuple, list[dict]], measure: str, level: i
     axis.set_axisbelow(True)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    if measure != "nmse":
+    if measure != "nmse" and drawn:
         axis.set_xscale("log")
         axis.set_xticks(SPEEDS, [str(speed) for speed in SPEEDS])
         axis.xaxis.set_minor_formatter(NullFormatter())

@@ -24,16 +24,16 @@ WHY: dict[str, str] = {
         "calorimeter, and what was found there."
     ),
 }
-# And for any scene, before the limits of `accuracy_limits`.
+# And for any scene, before the limits of `accuracy_limits` and, in brackets, what the default has.
 FLUX_WHY = (
-    "Flux: the noise counted here is that of a camera without blur. With the blur of both instruments no unbiased "
+    "Flux: the noise counted here is that of a camera without blur. With the blur of all instruments no unbiased "
     "estimate of a pixel's flux has less than so many times that, even where its spectrum and all other pixels are "
-    "known (Cramér and Rao, `accuracy_limits.py`)"
+    "known (Cramér and Rao, `accuracy_limits.py`; in brackets what the default has). Less is had by leaning on what "
+    "neighbours have in common; more where spectra and neighbours are not known, or the response is wrong"
 )
 VELOCITY_WHY = (
     "Velocity: likewise, the photons of a pixel alone tell the velocity of all it emits no better than to so many km/s "
-    "(in brackets the root mean square error of the line's centroid, of the default). Smaller errors are owed to what "
-    "neighbours have in common; larger ones to spectra and neighbours that are not known"
+    "(in brackets the root mean square error of the line's centroid that the default has)"
 )
 
 TITLES = (
@@ -161,18 +161,20 @@ def _headline(cells: Cells, rivals: list[str]) -> str:
             least = _least(methods, rivals, "velocity_error")
             speeds += [ours["velocity_error"][run] / value for run, (value, _) in least.items()]
     if not gains:
-        return "none was run"
-    return (
-        f"NMSE lower in {sum(gain > 0 for gain in gains)} of {len(gains)} runs, by {np.median(gains):.1f} dB in the "
-        f"median (worst {min(gains):.1f}); velocity error lower in {sum(ratio < 1 for ratio in speeds)}, "
-        f"{np.median(speeds):.2f} of theirs in the median"
-    )
+        return "not run"
+    better = f"NMSE lower in {sum(gain > 0 for gain in gains)} of {len(gains)} runs"
+    better += f", by {np.median(gains):.1f} dB in the median (worst {min(gains):.1f})"
+    if speeds:
+        better += f"; velocity error lower in {sum(ratio < 1 for ratio in speeds)} of {len(speeds)}"
+        better += f", {np.median(speeds):.2f} of theirs in the median"
+    return better
 
 
 def _items(found: dict, cells: Cells) -> list[str]:
     """A sentence for each thing that was to be shown."""
     lines = [
-        f"- Against the best of the talk's three, oracle, in each run: {_headline(cells, list(TALK))}.",
+        f"- Against the best of the talk's three, oracle, that were run (see above), in each run: "
+        f"{_headline(cells, list(TALK))}.",
         f"- Against the best of these and {EM}: {_headline(cells, [*TALK, EM])}.",
     ]
     for title, group in (
@@ -218,7 +220,10 @@ def _limits(found: dict) -> list[str]:
         key: [cell for cell, v in found.items() if key in v["failed"] and cell[0] in limits]
         for key in ("flux", "velocity")
     }
-    light = [f"{scene} {limits[scene]['flux']:.1f}" for scene in dict.fromkeys(scene for scene, _ in missed["flux"])]
+    light = [
+        f"{scene} at {counts:g} {limits[scene]['flux']:.1f} ({found[scene, counts]['flux'].mean():.1f})"
+        for scene, counts in missed["flux"]
+    ]
     motion = [
         f"{scene} at {counts:g} {limits[scene]['velocity'] * np.sqrt(limits[scene]['counts'] / counts):,.0f} "
         f"({found[scene, counts]['speed'].mean():,.0f})"

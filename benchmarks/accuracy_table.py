@@ -19,7 +19,7 @@ alone would have, without blur; velocity is the root mean square error of the li
 responses expect of the true sky from what they expect of the answer; C-stat is over its expectation at the truth, for
 each instrument. Seconds include tuning and, often, compilation, on a machine that other jobs shared.
 
-![NMSE and velocity error of all methods in all scenes, means over runs; bars are the scatter of the default]({picture})
+![NMSE and velocity error of the methods in all scenes, means over runs; bars are the scatter of the default]({picture})
 """
 # Title, form and factor by measure; those that no method of a scene has are left out.
 COLUMNS = {

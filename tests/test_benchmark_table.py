@@ -1,11 +1,15 @@
 """The page of the accuracy benchmark, from results that are made up."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import hifred
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "accuracy.py"
 RUNS = ((0, 0), (1, 0), (2, 1))
@@ -51,7 +55,7 @@ def test_each_run_is_held_against_the_best_rival_in_it(tmp_path):
     assert "gain in 1 of 1, velocity in 1 of 1, flux in 1 of 1" in text
     (three,) = [line for line in text.splitlines() if line.startswith("- Against the best of the talk's three")]
     assert "NMSE lower in 3 of 3 runs, by 5.0 dB in the median (worst 2.0)" in three
-    assert "velocity error lower in 3, 0.60 of theirs in the median" in three
+    assert "velocity error lower in 3 of 3, 0.60 of theirs in the median" in three
     (with_em,) = [line for line in text.splitlines() if line.startswith("- Against the best of these")]
     assert "NMSE lower in 0 of 3 runs, by -10.0 dB" in with_em
     assert "Blind tuning loses 0.40 dB in the mean over 1 pairs" in text
@@ -75,7 +79,44 @@ def test_what_is_missed_is_held_against_what_a_pixel_alone_tells(tmp_path):
     faint = [row | {"counts": 1e5} for row in results]
     text = page(tmp_path, results + faint)
     (flux,) = [line for line in text.splitlines() if line.startswith("- Flux: ")]
-    assert flux.endswith(f": cluster {limits['flux']:.1f}."), "once for both counts"
+    limit = f"{limits['flux']:.1f} (2.0)"
+    assert flux.endswith(f": cluster at 100000 {limit}, cluster at 1e+06 {limit}.")
     (velocity,) = [line for line in text.splitlines() if line.startswith("- Velocity: likewise")]
     few, many = limits["velocity"] * 10**0.5, limits["velocity"]
     assert velocity.endswith(f": cluster at 100000 {few:,.0f} (60), cluster at 1e+06 {many:,.0f} (60).")
+
+
+def test_a_page_without_velocities_or_skies(tmp_path):
+    toy = {"scene": "toy", "counts": 0.05, "seed": 0, "draw": 0, "method": "DopplerSheets blind", "seconds": 1.0,
+           "commit": "abc", "settings": {}, "iterations": 9, "kl x": 2000.0, "kl y": 6000.0, "cstat x": 1.0,
+           "cstat y": 1.0}  # fmt: skip
+    text = page(tmp_path, [toy])
+    assert "KL 2,000 (wanted: 3,500) and 6,000 (wanted: 5,000) for X and Y (not met)" in text
+    still = rows("cluster", "DopplerSheets blind", dict.fromkeys(RUNS, (-20.0, None)))
+    still += rows("cluster", "LowRankSobolev oracle", dict.fromkeys(RUNS, (-15.0, None)))
+    assert "by 5.0 dB in the median (worst 5.0)." in page(tmp_path, still), "no word of velocities"
+
+
+def test_a_camera_without_blur_tells_what_photons_do(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    limits = importlib.import_module("accuracy_limits")
+    scenes = importlib.import_module("accuracy_scenes")
+    energies, line, width, counts = np.linspace(6.5, 6.9, 400), 6.7, 300.0, 1000.0
+    profile = np.exp(-0.5 * ((energies / line - 1) * 299792.458 / width) ** 2)
+    light = counts * (1 + np.arange(100.0).reshape(10, 10) / 50)
+    cube = (profile[:, None, None] * light / profile.sum()).astype(np.float32)
+    camera = hifred.Dataset(cube, hifred.Response.from_kernels(cube.shape), name="camera")
+    known = scenes.Known(cube, energies, scenes.Sky("Fe XXV"), None)
+    found = limits.limits(scenes.Challenge((camera,), (cube,), known))
+    assert found["flux"] == pytest.approx(1, rel=0.01)
+    asked = light[2::5, 2::5]
+    assert found["velocity"] == pytest.approx(width * np.sqrt(np.mean(1 / asked)), rel=0.01)
+    half = hifred.Dataset(cube, hifred.Response.from_kernels(cube.shape), cube.mean(), name="camera")
+    more = limits.limits(scenes.Challenge((half,), (cube,), known))
+    assert more["velocity"] > 1.05 * found["velocity"], "background hides the line"
+    # A pixel that nothing sees is left out.
+    mask = np.ones(cube.shape, bool)
+    mask[:, 2, 2] = False
+    blind = hifred.Dataset(cube, hifred.Response.from_kernels(cube.shape), mask=mask, name="camera")
+    less = limits.limits(scenes.Challenge((blind,), (cube,), known))
+    assert less["velocity"] == pytest.approx(width * np.sqrt(np.mean(1 / asked.ravel()[1:])), rel=0.01)

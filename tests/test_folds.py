@@ -77,11 +77,21 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
     assert set(asked) == {(True, folds), (False, folds)} | ({(True, max(folds, 3))} if alike else set())
 
 
-def test_where_photons_last_for_no_more_folds_those_decide(data, monkeypatch):
-    monkeypatch.setattr(Folds, "foretold", lambda *_: Foretold(np.ones(9), 5))
-    prior = DopplerSheets(templates=2, sheets=1, vmax=0.0)
-    _, (choice,) = settle(data, prior, folds=Folds.of(data, 1, fraction=0.5))
-    assert choice.folds == 2
+@pytest.mark.parametrize("folds", [1, 2])
+def test_where_photons_last_for_no_more_folds_those_decide(data, monkeypatch, folds):
+    grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(SHAPE[0] + 1), SHAPE[1:])
+    moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
+    noise = np.tile([1.0, -1.0], 50)
+
+    def foretold(self, prior, stopping):
+        """Motion is ahead by a little, with an error of twice that."""
+        away = (-10 + 100 * abs(np.log(prior.vmax / 1800))) / 100 + 2 * noise if prior.vmax else 0.0
+        return Foretold(np.full(100, 1.0) + away, 5)
+
+    monkeypatch.setattr(Folds, "foretold", foretold)
+    prior, choices = settle(moving, DopplerSheets(templates=2, sheets=1), folds=Folds.of(moving, folds, fraction=0.5))
+    assert [choice.folds for choice in choices] == [2, 2]
+    assert prior.vmax == 0, "that gas moves has to be clear where it was open"
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_few_photons_that_are_kept_back_are_a_warning(sky, observe, instruments,
     held = Folds.of(data).held
     assert (held < 100) == few
     if few:
-        assert f"how well {held} photons are foretold" in said[0]
+        assert f"only {held} photons are kept back" in said[0]
 
 
 def test_a_factorisation_is_fitted_as_far_as_the_rest_agrees(data):

@@ -60,7 +60,7 @@ class Folds:
 
     @property
     def held(self) -> int:
-        """Number of photons that are kept back, all folds together."""
+        """Number of photons that are kept back, none of them in two folds."""
         return sum(
             int(np.asarray(rest, dtype=float)[dataset.mask].sum())
             for split in self.splits

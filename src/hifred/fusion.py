@@ -33,7 +33,7 @@ from hifred.tuning import first_strength, settle, tune, without_choice
 
 DEFAULT_PRIOR = DopplerSheets()
 AUTO = "auto"
-# Fewer photons that are kept back tell next to nothing of settings.
+# So many photons are to be kept back: of fewer, the number alone is uncertain by more than a tenth.
 TELLING = 100
 
 
@@ -75,7 +75,8 @@ def fuse(
         curve is kept in the provenance. A `DopplerSheets` without a strength is tuned in any case.
     folds : int
         Where settings are chosen from the data, number of random splits that are fitted for that, at the same time, up
-        to 6; more make the choice less a matter of chance, and take as many times the work and the memory.
+        to 6; more make the choice less a matter of chance, and take as many times the work and the memory. Where there
+        are too few photons for a choice, a warning says so.
     checkpoint : path, optional
         File to keep the state of the run in; a run that finds it there goes on from it and ends with the same cube.
         Settings that were chosen are kept with it: a run that is asked for the same does not choose again.
@@ -190,8 +191,8 @@ def _tuned(
         say(f"Choosing settings from the data: fits of 85% of the photons{often}, and how well they foretell the rest")
     if splits is not None and splits.held < TELLING:
         warnings.warn(
-            f"settings are chosen by how well {splits.held} photons are foretold that were kept back; so few "
-            f"(below {TELLING}) tell next to nothing of them",
+            f"only {splits.held} photons are kept back to choose settings by, expected {TELLING} or more: the choice "
+            "is next to chance",
             stacklevel=4,  # where `fuse` was called
         )
     if isinstance(prior, DopplerSheets) and unsettled:

@@ -29,12 +29,24 @@ OPEN = 2.0
 
 
 def race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
-    """Where each speed that was tried leads, the last ones from more steps, and the speed.
-
-    None is below a step, or above `MOST_STEPS` of them.
+    """Choose the largest speed: short fits of several, then longer ones of the best.
 
     Slower ones are tried until one is clearly worse, and 0. The speed is the smallest of those in the last round that
     are as good as its best; 0 has to be the best itself.
+
+    Parameters
+    ----------
+    attempt : callable
+        From a number of steps and a speed, km/s, to where such a fit leads.
+    step : float
+        Step of the velocities, km/s: no speed is below it, or above `MOST_STEPS` of them; 0 for any.
+
+    Returns
+    -------
+    found : dict
+        Where each speed that was tried leads, the last ones from more steps.
+    speed : float
+        The one to take.
     """
     found: dict[float, Foretold] = {}
     most = MOST_STEPS * step if step > 0 else np.inf
@@ -90,7 +102,28 @@ def walk(
     first: float, attempt: Callable[[float], Foretold], surely: float, strides: Sequence[int] = (-PARTS, PARTS),
     start: int = 0,
 ) -> tuple[dict[float, Foretold], float]:  # fmt: skip
-    """What was tried, by value, and the value that steps of 3 from the first one, or another rung, lead to."""
+    """Choose a value in steps of 3: on in one direction as long as the C-stat falls.
+
+    Parameters
+    ----------
+    first : float
+        The rung all others are counted from.
+    attempt : callable
+        From a value to how well a fit with it foretells the rest.
+    surely : float
+        Each step has to lower the C-stat by so many standard errors, and by `NOISE`.
+    strides : sequence of int
+        Directions to try, one after the other until one leads on, in parts of a step (`PARTS`).
+    start : int
+        Rung to start at, parts of a step above the first.
+
+    Returns
+    -------
+    found : dict
+        What was tried, by value.
+    value : float
+        The one to take.
+    """
     found, place = _climb(lambda rung: attempt(value_at(first, rung)), surely, start, strides)
     return {value_at(first, rung): one for rung, one in found.items()}, value_at(first, place)
 
@@ -116,9 +149,23 @@ def _climb(
 
 
 def smoothest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
-    """What was tried, and the largest value that is as good as the best one (`ALIKE`), at most three times it.
+    """Choose the largest value that is as good as the best one (`ALIKE`), at most three times it.
 
-    It is found in steps of 3, then in `PARTS` of them.
+    The best is found in steps of 3, then in `PARTS` of them.
+
+    Parameters
+    ----------
+    first : float
+        Where to start.
+    attempt : callable
+        From a value to how well a fit with it foretells the rest.
+
+    Returns
+    -------
+    found : dict
+        What was tried, by value.
+    value : float
+        The one to take.
     """
     tried: dict[int, Foretold] = {}
 

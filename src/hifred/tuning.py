@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
 from hifred.assembly import require_one_grid
@@ -235,27 +235,29 @@ class _Trials:
 def _light(trials: _Trials) -> Choice:
     """The strength of the penalty on light, with one spectrum; of more splits where that leaves others alike."""
 
-    def attempt(value: float) -> Foretold:
+    def attempt(trials: _Trials, value: float) -> Foretold:
         return trials.told(single_gas(value), ONE_SPECTRUM, "light_strength")
 
-    found, light = smoothest(LIGHT, attempt)
+    found, light = smoothest(LIGHT, partial(attempt, trials))
+    asked = trials
     alike = (one.is_alike(found[light], ALIKE, NOISE) for value, one in found.items() if value != light)
-    if any(alike) and trials.number < trials.more.number:
-        return _light(trials.more)
-    return Choice.of("light_strength", _deviances(found), light, trials.number)
+    if trials.number < MORE_FOLDS and any(alike):
+        asked = trials.more
+        found, light = smoothest(LIGHT, partial(attempt, asked))
+    return Choice.of("light_strength", _deviances(found), light, asked.number)
 
 
 def _speed(trials: _Trials, like: DopplerSheets) -> Choice:
     """The largest speed; of more splits where one leaves it open whether gas moves."""
 
-    def attempt(steps: int, speed: float, trials: _Trials = trials) -> Foretold:
+    def attempt(trials: _Trials, steps: int, speed: float) -> Foretold:
         return trials.lead(replace(like, vmax=speed), steps)
 
-    found, speed = race(attempt, like.velocity_step or 0.0)
+    found, speed = race(partial(attempt, trials), like.velocity_step or 0.0)
     asked = trials
-    if (moving := moving_in_doubt(found, speed)) and trials.number < trials.more.number:
+    if trials.number < MORE_FOLDS and (moving := moving_in_doubt(found, speed)):
         asked = trials.more
-        still, fast = (attempt(LAST, value, asked) for value in (0.0, moving))
+        still, fast = (attempt(asked, LAST, value) for value in (0.0, moving))
         speed = moving if fast.falls_below(still, ALIKE, NOISE) else 0.0
     return Choice.of("vmax", _deviances(found), speed, asked.number)
 

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from hifred.cli.compiled import keep_compiled
+
 app = typer.Typer(
     name="hifred",
     help="Fuse X-ray observations: a cube sharp in space and a cube sharp in energy become one that is sharp in both.",
@@ -34,6 +36,7 @@ def common(
     ] = False,
 ) -> None:
     """What comes before the verb."""
+    keep_compiled()
 
 
 def main() -> None:
