@@ -262,19 +262,16 @@ def test_a_large_speed_that_learns_slowly_wins_in_the_end():
     # Held-out C-stats of gaussian-6kev-rebin (2.3e7 counts), less 388,000; after 160 steps 1114, 186 and
     # 1023. Those of 0 are made up.
     courses = {
-        0.0: {30: 120000, 40: 90000}, 600.0: {30: 28958, 40: 19945}, 1800.0: {30: 25696, 40: 12373, 60: 5088, 80: 2631},
-        3120.0: {30: 38447, 40: 19086, 60: 7384, 80: 2800}, 5400.0: {30: 34142, 40: 17530, 60: 7006, 80: 3491},
+        0.0: {40: 90000, 60: 80000, 80: 75000}, 600.0: {40: 19945}, 1800.0: {40: 12373, 60: 5088, 80: 2631},
+        3120.0: {40: 19086, 60: 7384, 80: 2800}, 5400.0: {40: 17530, 60: 7006, 80: 3491},
     }  # fmt: skip
-    asked = []
 
-    def attempt(steps, speed):
-        asked.append((steps, speed))
-        whole, before = (spread(float(courses[speed][n]), 10.0) for n in (steps, 3 * steps // 4))
+    def lead(speed):
+        whole, before = (spread(float(courses[speed][n]), 10.0) for n in (80, 60))
         return whole.led_on(before, 0.75)
 
-    found, speed = race(attempt, 0.0)
+    found, speed = race(lambda speed: spread(float(courses[speed][40]), 10.0), lead, 0.0)
     assert (speed, set(found)) == (3120, set(courses)), "not 1800, which is ahead after 80 steps"
-    assert (80, 600.0) not in asked, "others are left behind"
 
 
 def test_errors_that_fall_with_the_third_power_lead_to_their_limit():
@@ -289,29 +286,44 @@ def test_errors_that_fall_with_the_third_power_lead_to_their_limit():
     assert nothing.led_on(nothing, 0.75).deviance == np.inf
 
 
+def test_fast_ones_that_may_be_as_good_are_not_left_behind():
+    """`two-gases` at 2.3e7 counts, second sky: after 40 steps 350 and 600 km/s are ahead by less than the noise."""
+    short = {0.0: -874.0, 350.0: -1100.0, 600.0: -1091.0, 1800.0: 881.0, 5400.0: 0.0}
+    long = {0.0: 14081.0, 350.0: 12000.0, 600.0: 9431.0, 5400.0: 0.0, 16200.0: 900.0}
+    found, speed = race(lambda speed: spread(short[speed], 1000.0), lambda speed: spread(long[speed], 10.0), 0.0)
+    assert speed == 5400
+    assert found[0.0].deviance == long[0.0], "rest goes on in any case"
+    assert found[1800.0].deviance == pytest.approx(short[1800.0])
+
+
 def test_the_fastest_is_not_the_last_to_be_tried():
-    assert race(lambda steps, speed: spread(float(-speed - steps), 0.0), 0.0)[1] == 16200
+    assert same(lambda speed: spread(-speed, 0.0))[1] == 16200
+
+
+def same(attempt, step=0.0):
+    """A race whose longer fits are no better than short ones."""
+    return race(attempt, attempt, step)
 
 
 def test_slower_ones_are_tried_until_one_is_worse():
     deviances = {0.0: 900.0, 600.0: 0.0, 1800.0: 40.0, 3120.0: 5.0, 5400.0: 10.0}
-    found, speed = race(lambda _, speed: spread(deviances[speed], 3.0), 0.0)
+    found, speed = same(lambda speed: spread(deviances[speed], 3.0))
     assert (speed, set(found)) == (3120, {0.0, 1800.0, 3120.0, 5400.0})
     deviances = {0.0: 9.8, 600.0: 0.0, 350.0: 9.9, 1040.0: 9.9, 5400.0: 10.0}
     for unsure in (spread(10.3, 0.0), Foretold(np.full(1, np.inf), 0)):  # neither noise nor a failure ends it
         found = {speed: spread(deviance, 0.0) for speed, deviance in deviances.items()} | {1800.0: unsure}
-        assert race(lambda _, speed, found=found: found[speed], 0.0)[1] == 600
+        assert same(found.__getitem__)[1] == 600
 
 
 def test_none_is_slower_than_a_step():
-    def attempt(steps, speed):
+    def attempt(speed):
         return spread(speed, 0.0)
 
-    assert set(race(attempt, 700.0)[0]) == {0.0, 1040.0, 1800.0, 5400.0}
-    assert set(race(attempt, 4000.0)[0]) == {0.0, 5400.0}
-    assert max(race(lambda _, speed: spread(-speed, 0.0), 20.0)[0]) == 5400, "16200 would take too many steps"
-    assert max(race(attempt, 5.0)[0]) == 1800
-    found, speed = race(attempt, 9000.0)
+    assert set(same(attempt, 700.0)[0]) == {0.0, 1040.0, 1800.0, 5400.0}
+    assert set(same(attempt, 4000.0)[0]) == {0.0, 5400.0}
+    assert max(same(lambda speed: spread(-speed, 0.0), 20.0)[0]) == 5400, "16200 would take too many steps"
+    assert max(same(attempt, 5.0)[0]) == 1800
+    found, speed = same(attempt, 9000.0)
     assert (set(found), speed) == ({0.0}, 0.0)
     assert Choice.of("vmax", {0.0: 5.0}, 0.0).at_edge is None
 
@@ -320,16 +332,16 @@ def test_of_speeds_that_are_alike_the_smallest_is_taken():
     deviances = {0.0: 500.0, 600.0: 10.0, 1040.0: 0.0, 1800.0: 40.0, 5400.0: 900.0}
 
     def chosen(scatter):
-        return race(lambda _, speed: spread(deviances[speed], scatter), 0.0)[1]
+        return same(lambda speed: spread(deviances[speed], scatter))[1]
 
     assert chosen(3.0) == 1040
     assert chosen(30.0) == 600
-    deviances = {0.0: 1.0, 600.0: 0.0, 1800.0: 40.0, 5400.0: 900.0, 350.0: 2.0}
+    deviances = {0.0: 1.0, 600.0: 0.0, 1800.0: 140.0, 5400.0: 900.0, 350.0: 200.0}
     assert chosen(30.0) == 600, "that nothing moves has to be the best answer"
     deviances[0.0] = -1.0
     assert chosen(30.0) == 0
-    assert race(lambda *_: spread(0.0, 0.0), 0.0)[1] == 0
-    assert race(lambda *_: Foretold(np.full(100, np.inf), 1), 0.0)[1] == 0
+    assert same(lambda _: spread(0.0, 0.0))[1] == 0
+    assert same(lambda _: Foretold(np.full(100, np.inf), 1))[1] == 0
 
 
 FIRST = hifred.priors.DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
@@ -424,7 +436,7 @@ def test_speeds_lead_from_the_steps_there_are(data, monkeypatch):
         return spread(100.0 + prior.vmax, 1.0)
 
     monkeypatch.setattr(Split, "foretold", foretold)
-    for most, steps in ((30, {30, 22}), (60, {40, 30, 60, 45}), (200, {40, 30, 80, 60}), (1, {1})):
+    for most, steps in ((30, {30, 22}), (60, {40, 60, 45}), (200, {40, 80, 60}), (1, {1})):
         asked.clear()
         settle(moving, hifred.priors.DopplerSheets(light_strength=0.01), most)
         assert set(asked) == steps
@@ -467,7 +479,7 @@ def test_settings_that_are_not_given_are_chosen(data):
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
     said = []
     prior, choices = settle(moving, hifred.priors.DopplerSheets(templates=2, sheets=1), say=said.append)
-    assert sum(text.startswith("vmax 5.4e+03: held-out C-stat of 40 steps leads to ") for text in said) == 1
+    assert sum(text.startswith("vmax 5.4e+03: held-out C-stat of 40 steps ") for text in said) == 1
     light, speed = choices
     assert (light.name, light.chosen, speed.name, speed.chosen) == (
         "light_strength", prior.light_strength, "vmax", prior.vmax,

@@ -18,8 +18,7 @@ class Choice:
     name : str
         Field of the prior.
     values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; of speeds, where it leads from as many steps as
-        each was given.
+        What was tried, increasing, and the held-out C-stat of each; of speeds in the last round, where it leads.
     chosen : float
         The one that was taken.
     folds : int

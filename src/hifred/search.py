@@ -12,11 +12,12 @@ from hifred.split import Foretold
 # made in so many parts.
 FACTOR, MOST, PARTS = 3.0, 7, 2
 # Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse than a standard
-# error, 0 in any case, and the mean of the best one and its better neighbour. Then so many of the best go on to `LAST`
-# steps; where the last is still the best, one three times as large is tried as well. Large speeds learn slowly, and
-# with many photons a small one may be ahead by then: speeds are compared by where their C-stats lead
-# (`Foretold.led_on`). Of those that are alike in the end, the smallest above 0 is taken: that nothing moves has to
-# foretell the rest best.
+# error, 0 in any case, and the mean of the best one and its better neighbour. So early the order is not settled: fast
+# ones learn slowly, and slow ones may be ahead, or fall faster. So not only the best ones go on to `LAST` steps, but
+# also that mean, the fastest that is as good as the best, and 0; where the fastest of all is still the best, one three
+# times as fast is tried as well. There speeds are compared by where their C-stats lead (`Foretold.led_on`; from the
+# short fits that misleads). Of those that are alike in the end, the smallest above 0 is taken: that nothing moves has
+# to foretell the rest best.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
 # Fits whose C-stats differ by less than one standard error are alike: of skies that foretell the rest as well, the
@@ -28,23 +29,27 @@ ALIKE, SIMPLER = 1.0, 2
 OPEN = 2.0
 
 
-def race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[float, Foretold], float]:
-    """Choose the largest speed: short fits of several, then longer ones of the best.
+def race(
+    screen: Callable[[float], Foretold], lead: Callable[[float], Foretold], step: float
+) -> tuple[dict[float, Foretold], float]:
+    """Choose the largest speed: short fits of several, then longer ones of some.
 
     Slower ones are tried until one is clearly worse, and 0. The speed is the smallest of those in the last round that
     are as good as its best; 0 has to be the best itself.
 
     Parameters
     ----------
-    attempt : callable
-        From a number of steps and a speed, km/s, to where such a fit leads.
+    screen : callable
+        From a speed, km/s, to how well a short fit foretells the rest.
+    lead : callable
+        From a speed to where a longer fit leads.
     step : float
         Step of the velocities, km/s: no speed is below it, or above `MOST_STEPS` of them; 0 for any.
 
     Returns
     -------
     found : dict
-        Where each speed that was tried leads, the last ones from more steps.
+        What was found of each speed that was tried, in the last round where it came so far.
     speed : float
         The one to take.
     """
@@ -52,10 +57,10 @@ def race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[f
     most = MOST_STEPS * step if step > 0 else np.inf
     for speed in reversed(SPEEDS):
         if step <= speed <= most and speed > 0:
-            one = found[speed] = attempt(SCREENING, speed)
-            if np.isfinite(one.deviance) and not one.is_alike(found[best_of(found)], ALIKE, NOISE):
+            one = found[speed] = screen(speed)
+            if np.isfinite(one.deviance) and not _alike(found, speed):
                 break
-    found[0.0] = attempt(SCREENING, 0.0)
+    found[0.0] = screen(0.0)
     best = best_of(found)
     speeds = sorted(found)
     place = speeds.index(best)
@@ -63,14 +68,21 @@ def race(attempt: Callable[[int, float], Foretold], step: float) -> tuple[dict[f
     slow, fast = sorted((best, best_of(near) if near else best))
     # A whole number, for people.
     between = float(np.round(np.sqrt(slow * fast) if slow > 0 else fast / np.sqrt(FACTOR), -1))
+    also = [0.0]
     if between >= step:
-        found[between] = attempt(SCREENING, between)
+        found[between] = screen(between)
+        also.append(between)
+    also += [max((speed for speed in found if _alike(found, speed)), default=0.0)]
     order = sorted(found, key=lambda speed: (found[speed].deviance, speed))
-    last = {speed: attempt(LAST, speed) for speed in order[:FINALISTS]}
+    last = {speed: lead(speed) for speed in dict.fromkeys([*order[:FINALISTS], *also])}
     if best_of(last) == SPEEDS[-1] and FACTOR * SPEEDS[-1] <= most:
-        last[FACTOR * SPEEDS[-1]] = attempt(LAST, FACTOR * SPEEDS[-1])
-    alike = [speed for speed in last if speed > 0 and last[speed].is_alike(last[best_of(last)], ALIKE, NOISE)]
-    return found | last, min([best_of(last), *alike])
+        last[FACTOR * SPEEDS[-1]] = lead(FACTOR * SPEEDS[-1])
+    return found | last, min([best_of(last), *(speed for speed in last if speed > 0 and _alike(last, speed))])
+
+
+def _alike(found: Mapping[float, Foretold], value: float) -> bool:
+    """Whether a value is as good as the best one."""
+    return found[value].is_alike(found[best_of(found)], ALIKE, NOISE)
 
 
 def moving_in_doubt(found: Mapping[float, Foretold], speed: float) -> float:

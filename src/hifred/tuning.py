@@ -17,6 +17,7 @@ from hifred.search import (
     ALIKE,
     LAST,
     PARTS,
+    SCREENING,
     best_of,
     moving_in_doubt,
     number_of,
@@ -141,10 +142,10 @@ def settle(
 
     `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best, at most three
     times it (where that leaves others alike, again with `MORE_FOLDS` splits of the photons); then `vmax`, with short
-    fits, the smallest of the last ones that leads as far as the best (0 only where it leads farthest; where that is
-    open, as many splits are asked, and 0 is taken if it is alike); then the numbers of templates and sheets, with fits
-    as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the best; then smaller values of
-    `light_strength`, with all gases.
+    fits and longer ones of some, the smallest of the last that leads as far as the best (0 only where it leads
+    farthest; where that is open, as many splits are asked, and 0 is taken if it is alike); then the numbers of
+    templates and sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the best;
+    then smaller values of `light_strength`, with all gases.
 
     Parameters
     ----------
@@ -213,9 +214,9 @@ class _Trials:
         """A fit of so many steps at most."""
         return self.folds.foretold(prior, Stopping(min(steps, self.max_iterations), 0.0, at_noise=False))
 
-    def told(self, prior: DopplerSheets, steps: int, name: str) -> Foretold:
+    def told(self, prior: DopplerSheets, steps: int, name: str, how: str = "") -> Foretold:
         """The same, with a sentence about the setting of that name."""
-        return self.report(name, getattr(prior, name), self.fit(prior, steps))
+        return self.report(name, getattr(prior, name), self.fit(prior, steps), how)
 
     def lead(self, prior: DopplerSheets, steps: int) -> Foretold:
         """Where a fit of so many steps leads to, with a sentence about the speed."""
@@ -250,14 +251,17 @@ def _light(trials: _Trials) -> Choice:
 def _speed(trials: _Trials, like: DopplerSheets) -> Choice:
     """The largest speed; of more splits where one leaves it open whether gas moves."""
 
-    def attempt(trials: _Trials, steps: int, speed: float) -> Foretold:
-        return trials.lead(replace(like, vmax=speed), steps)
+    def screen(speed: float) -> Foretold:
+        return trials.told(replace(like, vmax=speed), SCREENING, "vmax", f"of {SCREENING} steps ")
 
-    found, speed = race(partial(attempt, trials), like.velocity_step or 0.0)
+    def lead(trials: _Trials, speed: float) -> Foretold:
+        return trials.lead(replace(like, vmax=speed), LAST)
+
+    found, speed = race(screen, partial(lead, trials), like.velocity_step or 0.0)
     asked = trials
     if trials.number < MORE_FOLDS and (moving := moving_in_doubt(found, speed)):
         asked = trials.more
-        still, fast = (attempt(asked, LAST, value) for value in (0.0, moving))
+        still, fast = (lead(asked, value) for value in (0.0, moving))
         speed = moving if fast.falls_below(still, ALIKE, NOISE) else 0.0
     return Choice.of("vmax", _deviances(found), speed, asked.number)
 
