@@ -250,9 +250,10 @@ def _light(trials: _Trials) -> Choice:
 
 def _speed(trials: _Trials, like: DopplerSheets) -> Choice:
     """The largest speed; of more splits where one leaves it open whether gas moves."""
+    few = min(SCREENING, trials.max_iterations)
 
     def screen(speed: float) -> Foretold:
-        return trials.told(replace(like, vmax=speed), SCREENING, "vmax", f"of {SCREENING} steps ")
+        return trials.told(replace(like, vmax=speed), few, "vmax", f"of {few} steps ")
 
     def lead(trials: _Trials, speed: float) -> Foretold:
         return trials.lead(replace(like, vmax=speed), LAST)
