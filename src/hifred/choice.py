@@ -18,7 +18,8 @@ class Choice:
     name : str
         Field of the prior.
     values, deviances : tuples of float
-        What was tried, increasing, and the held-out C-stat of each; of speeds in the last round, where it leads.
+        What was tried, increasing, and the held-out C-stat of each; of speeds those of the last round, and where it
+        leads.
     chosen : float
         The one that was taken.
     folds : int

@@ -48,8 +48,8 @@ def race(
 
     Returns
     -------
-    found : dict
-        What was found of each speed that was tried, in the last round where it came so far.
+    last : dict
+        Where each speed of the last round leads, 0 among them. Short fits are not to be held against these.
     speed : float
         The one to take.
     """
@@ -77,7 +77,7 @@ def race(
     last = {speed: lead(speed) for speed in dict.fromkeys([*order[:FINALISTS], *also])}
     if best_of(last) == SPEEDS[-1] and FACTOR * SPEEDS[-1] <= most:
         last[FACTOR * SPEEDS[-1]] = lead(FACTOR * SPEEDS[-1])
-    return found | last, min([best_of(last), *(speed for speed in last if speed > 0 and _alike(last, speed))])
+    return last, min([best_of(last), *(speed for speed in last if speed > 0 and _alike(last, speed))])
 
 
 def _alike(found: Mapping[float, Foretold], value: float) -> bool:

@@ -122,7 +122,8 @@ def _thinning(content: Content) -> str:
     parts.append(f"Taken (ringed): {listed([curve.words for curve in thinning.curves])}.")
     if content.fused.parts is not None:
         parts.append(
-            "Strengths are compared after a few steps, the first of them in common; speeds by where their fits lead."
+            "Strengths are compared after a few steps, the first of them in common; speeds by where their fits lead, "
+            "without those that short fits left behind."
         )
     if thinning.iterations is not None:
         parts.append(_iterations(content, thinning.iterations))
