@@ -6,6 +6,7 @@ from itertools import cycle
 import numpy as np
 from accuracy_methods import DEFAULT, METHODS
 from accuracy_scenes import SCENES
+from accuracy_summary import CLEAN, ORACLE
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -23,7 +24,7 @@ MARKS = {
     DEFAULT: ("#d55e00", "o"),
 }
 ENTERED = "*1234"
-HIDDEN = ("DopplerSheets oracle", "DopplerSheets noiseless")
+HIDDEN = (ORACLE, CLEAN)
 MEASURES = {
     "nmse": "NMSE (dB)",
     "velocity_error": "error of the line velocity (km/s)",
