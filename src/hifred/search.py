@@ -72,7 +72,7 @@ def race(
     if between >= step:
         found[between] = screen(between)
         also.append(between)
-    also += [max((speed for speed in found if _alike(found, speed)), default=0.0)]
+    also.append(max((speed for speed in found if _alike(found, speed)), default=0.0))
     order = sorted(found, key=lambda speed: (found[speed].deviance, speed))
     last = {speed: lead(speed) for speed in dict.fromkeys([*order[:FINALISTS], *also])}
     if best_of(last) == SPEEDS[-1] and FACTOR * SPEEDS[-1] <= most:
