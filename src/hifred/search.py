@@ -111,9 +111,8 @@ def number_of(first: float, value: float) -> int:
 
 
 def walk(
-    first: float, attempt: Callable[[float], Foretold], surely: float, strides: Sequence[int] = (-PARTS, PARTS),
-    start: int = 0,
-) -> tuple[dict[float, Foretold], float]:  # fmt: skip
+    first: float, attempt: Callable[[float], Foretold], surely: float, start: int = 0
+) -> tuple[dict[float, Foretold], float]:
     """Choose a value in steps of 3: on in one direction as long as the C-stat falls.
 
     Parameters
@@ -124,8 +123,6 @@ def walk(
         From a value to how well a fit with it foretells the rest.
     surely : float
         Each step has to lower the C-stat by so many standard errors, and by `NOISE`.
-    strides : sequence of int
-        Directions to try, one after the other until one leads on, in parts of a step (`PARTS`).
     start : int
         Rung to start at, parts of a step above the first.
 
@@ -136,7 +133,7 @@ def walk(
     value : float
         The one to take.
     """
-    found, place = _climb(lambda rung: attempt(value_at(first, rung)), surely, start, strides)
+    found, place = _climb(lambda rung: attempt(value_at(first, rung)), surely, start, (-PARTS, PARTS))
     return {value_at(first, rung): one for rung, one in found.items()}, value_at(first, place)
 
 

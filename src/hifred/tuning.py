@@ -38,7 +38,8 @@ START = 1.5
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
-# takes a moment. Then, with all gases, smaller ones: the largest that was as good as the best is where they start.
+# takes a moment; but such fits foretell the rest best after a few steps, before light follows noise, and the weakest
+# may look as good as any. So others are tried with all gases, from the one that was taken on.
 LIGHT = 0.01
 # Where one split leaves several light strengths alike, as with few photons, fits of one spectrum, which are short, are
 # made of so many: skies were up to 1.8 dB better for it. So are those of the chosen speed and of 0, where one split
@@ -145,7 +146,7 @@ def settle(
     fits and longer ones of some, the smallest of the last that leads as far as the best (0 only where it leads
     farthest; where that is open, as many splits are asked, and 0 is taken if it is alike); then the numbers of
     templates and sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the best;
-    then smaller values of `light_strength`, with all gases.
+    then other values of `light_strength`, with all gases.
 
     Parameters
     ----------
@@ -177,10 +178,10 @@ def settle(
             choices[name] = found = _fewest(trials, _usual(prior), name, numbers)
             prior = replace(prior, **{name: int(found.chosen)})
     if one_spectrum:
-        smaller = _smaller_light(trials, _usual(prior))
-        if smaller.chosen != prior.light_strength:
-            choices["light_strength"] = smaller
-            prior = replace(prior, light_strength=smaller.chosen)
+        again = _light_of_gases(trials, _usual(prior))
+        if again.chosen != prior.light_strength:
+            choices["light_strength"] = again
+            prior = replace(prior, light_strength=again.chosen)
     return prior, tuple(choices.values())
 
 
@@ -275,14 +276,15 @@ def _fewest(trials: _Trials, like: DopplerSheets, name: str, numbers: Sequence[i
     return Choice.of(name, _deviances(found), fewest, trials.number)
 
 
-def _smaller_light(trials: _Trials, like: DopplerSheets) -> Choice:
-    """The strength of the penalty on light, with all gases, from what one spectrum told downwards."""
+def _light_of_gases(trials: _Trials, like: DopplerSheets) -> Choice:
+    """The strength of the penalty on light, with all gases, from what one spectrum told, down or up."""
 
     def attempt(value: float) -> Foretold:
         return trials.told(replace(like, light_strength=value), TRIAL, "light_strength")
 
     # On the same rungs: where they start, those fits have begun.
-    found, light = walk(LIGHT, attempt, SURE, (-PARTS,), number_of(LIGHT, cast(float, like.light_strength)))
+    start = number_of(LIGHT, cast(float, like.light_strength))
+    found, light = walk(LIGHT, attempt, SURE, start=start)
     return Choice.of("light_strength", _deviances(found), light, trials.number)
 
 
