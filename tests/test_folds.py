@@ -66,7 +66,7 @@ def test_further_folds_leave_the_first_ones_as_they_are(data):
 def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, folds, alike):
     asked = []
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         asked.append((prior.single, len(self.splits)))
         away = 0.0 if alike else 100 * abs(np.log(prior.light_strength / LIGHT))
         return Foretold(np.full(9, 1 + away), 5)
@@ -83,7 +83,7 @@ def test_where_photons_last_for_no_more_folds_those_decide(data, monkeypatch, fo
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
     noise = np.tile([1.0, -1.0], 50)
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         """Motion is ahead by a little, with an error of twice that."""
         away = (-10 + 100 * abs(np.log(prior.vmax / 1800))) / 100 + 2 * noise if prior.vmax else 0.0
         return Foretold(np.full(100, 1.0) + away, 5)
@@ -105,7 +105,7 @@ def test_whether_gas_moves_is_told_by_three_folds_where_one_leaves_it_open(data,
     noise = np.tile([1.0, -1.0], 50)
     asked = []
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         if (folds := len(self.splits)) == 3:
             asked.append(prior.vmax)
         away = ({1: one, 3: three}[folds] + 100 * abs(np.log(prior.vmax / 1800))) / 100 + noise if prior.vmax else 0.0
@@ -142,7 +142,7 @@ def test_threads_keep_double_precision(x64):
 @pytest.mark.parametrize(("numbers", "said"), [((3, 6, 7), 5), ((3, 10, 8), 10), ((0, 10, 4), 0)])
 def test_iterations_are_the_mean_unless_one_was_cut_or_failed(data, monkeypatch, numbers, said):
     left = iter(numbers)
-    monkeypatch.setattr(Split, "foretold", lambda self, prior, stopping: Foretold(np.ones(2), next(left)))
+    monkeypatch.setattr(Split, "foretold", lambda *_: Foretold(np.ones(2), next(left)))
     assert Folds.of(data, 3).foretold(STILL, replace(LONG, max_iterations=10)).iterations == said
 
 
@@ -272,7 +272,7 @@ def test_a_ctrl_c_is_asked_for_in_threads_that_have_the_context():
 def test_folds_are_fitted_with_the_precision_that_was_asked_for(data, monkeypatch):
     found = []
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         found.append((jax.dtypes.canonicalize_dtype(float), jax.default_matmul_precision.value))
         return Foretold(np.ones(2), 3)
 

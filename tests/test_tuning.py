@@ -6,7 +6,7 @@ import pytest
 
 import hifred
 from hifred.choice import NOISE, Choice, Tuning
-from hifred.factorisation import single_gas
+from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.search import PARTS, SIMPLER, SPEEDS, number_of, race, smoothest, value_at, walk
@@ -396,6 +396,17 @@ def test_none_parts_from_a_fit_of_noise(data):
     assert foretold(split, replace(FIRST, strength=13.5), TRUNK + BRANCH)[1].shared == 0
 
 
+def test_at_its_end_a_fit_shows_the_noise_that_it_follows(data):
+    """Without a penalty on light, images follow noise sooner or later; to end early would hide that."""
+    stopping = Stopping(ONE_SPECTRUM, 0.0, at_noise=False)
+    split, light = Split.of(data), single_gas(1e-6)
+    best, end = (Split.of(data).foretold(light, stopping, at_end) for at_end in (False, True))
+    assert end.iterations == ONE_SPECTRUM > best.iterations
+    assert best.falls_below(end, 0.0, NOISE)
+    split.foretold(light, stopping)
+    assert split.foretold(light, stopping, at_end=True).deviance == end.deviance, "one that ended early goes on"
+
+
 def test_a_fit_that_fails_at_once_foretells_nothing(data, monkeypatch):
     def fails(solver, problem, state):
         return replace(state, progress=replace(state.progress, penalty=state.progress.penalty + np.nan))
@@ -403,6 +414,8 @@ def test_a_fit_that_fails_at_once_foretells_nothing(data, monkeypatch):
     monkeypatch.setattr(driver, "_step", fails)
     found = Split.of(data).foretold(replace(FIRST, light_strength=0.0), Stopping(5, 0.0, at_noise=False))
     assert (found.deviance, found.iterations) == (np.inf, 0)
+    at_end = Split.of(data).foretold(single_gas(0.01), Stopping(5, 0.0, at_noise=False), at_end=True)
+    assert (at_end.deviance, at_end.iterations) == (np.inf, 0)
     works = spread(5.0, 1.0)
     assert works.falls_below(found, SURE, NOISE)
     assert not found.is_alike(works, 1.0, NOISE)
@@ -425,7 +438,7 @@ def test_speeds_lead_from_the_steps_there_are(data, monkeypatch):
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
     asked = []
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         asked.append(stopping.max_iterations)
         return spread(100.0 + prior.vmax, 1.0)
 
@@ -439,7 +452,7 @@ def test_speeds_lead_from_the_steps_there_are(data, monkeypatch):
 def test_lights_are_tried_again_with_all_gases(data, monkeypatch):
     asked, best = [], {1: 0.03, 2: 0.01}
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         asked.append((prior.templates, round(prior.light_strength, 6)))
         return bowl(best[prior.templates], 300.0)(prior.light_strength)
 
@@ -464,7 +477,7 @@ def test_strengths_are_told_apart_after_few_steps(data, monkeypatch):
     asked = []
     prior = hifred.priors.DopplerSheets(templates=1, sheets=1, vmax=0.0, light_strength=0.01)
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         asked.append((prior.strength, stopping.max_iterations))
         return spread(100.0 if prior.strength == START else 500.0, 1.0)
 
@@ -501,7 +514,7 @@ def test_numbers_of_gases_and_sheets_that_are_not_given_are_chosen(data, monkeyp
     moving = [hifred.Dataset(d.counts, d.response, name=d.name, grid=grid) for d in data]
     asked = []
 
-    def foretold(self, prior, stopping):
+    def foretold(self, prior, stopping, at_end=False):
         asked.append((prior.templates, prior.sheets, stopping.max_iterations))
         return spread(100.0 * (prior.templates - 9) ** 2 + 10 * (prior.sheets - 2) ** 2, 0.0)
 
@@ -519,7 +532,7 @@ def test_numbers_of_gases_and_sheets_that_are_not_given_are_chosen(data, monkeyp
 def test_of_numbers_that_foretell_the_same_the_smallest_is_taken(data, monkeypatch):
     """To a unit of C-stat: that they differ by less than a standard error is not enough."""
     heights = {3: 7.0, 5: 5.4, 10: 5.0, 20: 4.6}
-    monkeypatch.setattr(Split, "foretold", lambda self, prior, stopping: spread(heights[prior.templates], 9.0))
+    monkeypatch.setattr(Split, "foretold", lambda self, prior, *_: spread(heights[prior.templates], 9.0))
     prior = hifred.priors.DopplerSheets(light_strength=0.01, vmax=0.0, templates=None)
     assert settle(data, prior, 10)[0].templates == 5
 

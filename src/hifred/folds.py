@@ -71,7 +71,7 @@ class Folds:
         """How photons were split: `fraction`, `seed` and the number of `folds`."""
         return {"fraction": self.splits[0].fraction, "seed": self.splits[0].seed, "folds": len(self.splits)}
 
-    def foretold(self, prior: Prior, stopping: Stopping) -> Foretold:
+    def foretold(self, prior: Prior, stopping: Stopping, at_end: bool = False) -> Foretold:
         """How well fits of the parts foretell the rests, all folds together.
 
         Several folds are fitted at the same time, in threads, as many as there are cores: a fit alone leaves some of
@@ -80,7 +80,7 @@ class Folds:
 
         Parameters
         ----------
-        prior, stopping
+        prior, stopping, at_end
             As for `Split.foretold`.
 
         Returns
@@ -94,9 +94,9 @@ class Folds:
         """
         with Interrupt() as interrupt:
             if len(self.splits) == 1:
-                found = [self.splits[0].foretold(prior, stopping)]
+                found = [self.splits[0].foretold(prior, stopping, at_end)]
             else:
-                found = self._side_by_side(prior, stopping, interrupt)
+                found = self._side_by_side(prior, stopping, at_end, interrupt)
         # One that came with the last step of a fit has ended nothing yet.
         if interrupt.asked:
             raise KeyboardInterrupt
@@ -106,7 +106,9 @@ class Folds:
             np.concatenate([one.groups for one in found]), round(float(np.mean(numbers))) if same is None else same
         )
 
-    def _side_by_side(self, prior: Prior, stopping: Stopping, interrupt: Interrupt) -> list[Foretold]:
+    def _side_by_side(
+        self, prior: Prior, stopping: Stopping, at_end: bool, interrupt: Interrupt
+    ) -> list[Foretold]:
         """What each split foretells, fitted in threads that ask the interrupt."""
         # Settings of JAX that `with` makes hold for one thread only, those of them that numbers depend on.
         precise = jax.dtypes.canonicalize_dtype(float).itemsize == 8
@@ -115,7 +117,7 @@ class Folds:
         def fit(split: Split) -> Foretold:
             with jax.enable_x64(precise), jax.default_device(device), jax.default_matmul_precision(products):
                 try:
-                    return split.foretold(prior, stopping)
+                    return split.foretold(prior, stopping, at_end)
                 except BaseException:
                     interrupt.ask()  # the others' work is lost as well
                     raise

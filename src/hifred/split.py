@@ -199,6 +199,11 @@ class Fitted:
         """Whether the last `PATIENCE` steps did not help the rest."""
         return bool(self.course) and self.steps - _lowest(self.course).iterations >= PATIENCE
 
+    @property
+    def last(self) -> Foretold:
+        """That of its last own step; infinite for none."""
+        return self.course[-1] if self.course else Foretold(np.full(1, np.inf), self.steps)
+
     def best(self, most: int) -> Foretold:
         """That of its own steps, of so many at most in all, which foretells the rest best; infinite for none.
 
@@ -286,7 +291,7 @@ class Split:
             splits.append(cls(tuple(datasets), tuple(part for part, _ in pairs), held, fraction, seed))
         return tuple(splits)
 
-    def foretold(self, prior: Prior, stopping: Stopping) -> Foretold:
+    def foretold(self, prior: Prior, stopping: Stopping, at_end: bool = False) -> Foretold:
         """How well a fit of the parts foretells the rest; a factorisation at its best on the way.
 
         A factorisation that has been fitted before goes on from where it was. One of several gases that differs from it
@@ -299,6 +304,9 @@ class Split:
             With all its settings.
         stopping : Stopping
             When to end at the latest.
+        at_end : bool
+            A factorisation takes all its steps, and counts as it is after them. What the penalties tell is not hidden
+            by an early end then, which holds back noise as they do.
 
         Returns
         -------
@@ -310,7 +318,7 @@ class Split:
             On Ctrl-C: a fit cut short tells nothing.
         """
         if isinstance(prior, DopplerSheets):
-            return self._factors_foretold(prior, stopping)
+            return self._factors_foretold(prior, stopping, at_end)
         solver, problem = assemble(self.parts, prior, self._start(prior))
         solution = minimise(solver, problem, stopping)
         require_finished(solution)
@@ -318,7 +326,7 @@ class Split:
         groups = held_out(self.datasets, models, self.rests, self.fraction)
         return Foretold(groups, solution.history[-1].iteration)
 
-    def _factors_foretold(self, prior: DopplerSheets, stopping: Stopping) -> Foretold:
+    def _factors_foretold(self, prior: DopplerSheets, stopping: Stopping, at_end: bool) -> Foretold:
         """The same of a factorisation."""
         most = stopping.max_iterations
         kind = replace(prior, strength=None, light_strength=None)
@@ -328,17 +336,17 @@ class Split:
         if fit is None and kind in self._trunks and most >= TRUNK + BRANCH:
             fit = Fitted(self._trunks[kind])
         if fit is None or fit.steps < TRUNK:
-            fit = self._grown(prior, fit, replace(stopping, max_iterations=min(TRUNK, most)))
+            fit = self._grown(prior, fit, replace(stopping, max_iterations=min(TRUNK, most)), at_end)
         if fit.steps == TRUNK and not prior.single and fit.course and _lowest(fit.course).iterations > TRUNK - RIPE:
             self._trunks.setdefault(kind, fit.solution)
         if fit.steps < most:
-            fit = self._grown(prior, fit, stopping)
+            fit = self._grown(prior, fit, stopping, at_end)
         self._fits[prior] = fit
-        return fit.best(most)
+        return fit.last if at_end else fit.best(most)
 
-    def _grown(self, prior: DopplerSheets, fit: Fitted | None, stopping: Stopping) -> Fitted:
-        """A fit that began, parted from another one, or went on, as far as the rest agrees."""
-        if fit is not None and fit.over:
+    def _grown(self, prior: DopplerSheets, fit: Fitted | None, stopping: Stopping, to_end: bool) -> Fitted:
+        """A fit that began, parted from another one, or went on, as far as the rest agrees, or to its end."""
+        if fit is not None and fit.over and not to_end:
             return fit
         solver, problem = assemble(self.parts, prior, self._start(prior))
         onward, course = (None, []) if fit is None else (fit.solution, list(fit.course))
@@ -349,7 +357,7 @@ class Split:
         def enough(state) -> bool:
             groups = held_out(self.datasets, state.models, self.rests, self.fraction)
             course.append(Foretold(groups, before + len(course) + 1))
-            return course[-1].iterations - _lowest(course).iterations >= PATIENCE
+            return not to_end and course[-1].iterations - _lowest(course).iterations >= PATIENCE
 
         solution = minimise(solver, problem, stopping, enough=enough, onward=onward)
         require_finished(solution)

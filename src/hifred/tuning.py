@@ -211,9 +211,9 @@ class _Trials:
         folds = self.folds.at_least(MORE_FOLDS)
         return replace(self, folds=folds, how=f"of {len(folds.splits)} splits ")
 
-    def fit(self, prior: DopplerSheets, steps: int) -> Foretold:
+    def fit(self, prior: DopplerSheets, steps: int, at_end: bool = False) -> Foretold:
         """A fit of so many steps at most."""
-        return self.folds.foretold(prior, Stopping(min(steps, self.max_iterations), 0.0, at_noise=False))
+        return self.folds.foretold(prior, Stopping(min(steps, self.max_iterations), 0.0, at_noise=False), at_end)
 
     def told(self, prior: DopplerSheets, steps: int, name: str, how: str = "") -> Foretold:
         """The same, with a sentence about the setting of that name."""
@@ -238,7 +238,8 @@ def _light(trials: _Trials) -> Choice:
     """The strength of the penalty on light, with one spectrum; of more splits where that leaves others alike."""
 
     def attempt(trials: _Trials, value: float) -> Foretold:
-        return trials.told(single_gas(value), ONE_SPECTRUM, "light_strength")
+        found = trials.fit(single_gas(value), ONE_SPECTRUM, at_end=True)
+        return trials.report("light_strength", value, found)
 
     found, light = smoothest(LIGHT, partial(attempt, trials))
     asked = trials
