@@ -9,7 +9,7 @@ from hifred.choice import NOISE, Choice, Tuning
 from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
-from hifred.search import PARTS, SIMPLER, SPEEDS, number_of, race, smoothest, value_at, walk
+from hifred.search import MOST, SPEEDS, lowest, race, walk
 from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, FRESH, PATIENCE, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
 from hifred.tuning import START, SURE, settle, tune
@@ -179,48 +179,34 @@ def bowl(middle, depth):
 
 
 def taken(attempt):
-    return smoothest(1.0, attempt)[1]
+    return lowest(1.0, attempt)[1]
 
 
-def test_of_lights_that_are_alike_the_largest_is_taken():
-    # Differences of two have a standard error of about 10.
-    assert taken(bowl(1.0, 50.0)) == 1
-    assert taken(bowl(1.0, 20.0)) == pytest.approx(np.sqrt(3)), "5 are nothing, four times as much is clear"
-    assert taken(bowl(1 / 9, 50.0)) == pytest.approx(1 / 9)
-    assert taken(bowl(1 / 9, 5.0)) == pytest.approx(1 / 3)
-    assert taken(bowl(9.0, 50.0)) == pytest.approx(9)
-    assert taken(bowl(9 * np.sqrt(3), 50.0)) == pytest.approx(9 * np.sqrt(3)), "between steps of 3"
-    tried = []
-    assert taken(lambda value: tried.append(value) or spread(0.0, 7.0)) == max(tried), "it ends"
-    assert max(tried) == pytest.approx(3 ** (SIMPLER / PARTS)), "not far above the best, though all are alike"
-
-
-def test_a_rung_is_the_same_from_either_side():
-    lights = {value_at(0.01, number) for number in range(-12, 13)}
-    for number in range(-8, 9):
-        assert number_of(0.01, value_at(0.01, number)) == number
-        found, value = walk(0.01, bowl(value_at(0.01, number - 2), 90.0), SURE, number)
-        assert set(found) == {value_at(0.01, number - step) for step in (0, 2, 4)} < lights
-        assert value == value_at(0.01, number - 2)
+def test_the_light_that_foretells_best_is_taken():
+    for middle in (1.0, 1 / 9, 9.0, 9 * np.sqrt(3)):
+        assert taken(bowl(middle, 5.0)) == pytest.approx(middle), "also between steps of 3"
+    assert taken(bowl(1 / 3, 0.9)) == 1, "falls below NOISE are none"
+    found, light = lowest(1.0, lambda value: spread(-1000 * np.log(value), 7.0))
+    assert (len(found) <= 2 * MOST, light) == (True, max(found)), "it ends"
 
 
 @pytest.mark.parametrize("middle", [1 / 30, 1 / 9, 1.0, 2.0, 9.0])
 def test_no_light_is_fitted_twice(middle):
     tried, curve = [], bowl(middle, 5.0)
-    found, _ = smoothest(1.0, lambda value: tried.append(value) or curve(value))
+    found, _ = lowest(1.0, lambda value: tried.append(value) or curve(value))
     assert sorted(found) == sorted(tried)
     rungs = [round(2 * np.log(value) / np.log(3), 6) for value in tried]
     assert len(rungs) == len(set(rungs))
 
 
 def test_the_best_may_be_met_on_the_way_up():
-    curve = {-1: -0.5, 0: 0.0, 1: -50.0, 2: -1.0, 3: 200.0}
+    curve = {-1: 0.5, 0: 0.0, 1: -50.0, 2: -1.0, 3: 200.0}
 
     def attempt(value):
         rung = round(2 * np.log(value) / np.log(3))
         return spread(curve.get(rung, 1000.0), 1.0)
 
-    assert taken(attempt) == pytest.approx(np.sqrt(3)), "49 above it is not alike"
+    assert taken(attempt) == pytest.approx(np.sqrt(3))
 
 
 def test_alike_is_what_differs_by_less_than_an_error():
@@ -449,26 +435,16 @@ def test_speeds_lead_from_the_steps_there_are(data, monkeypatch):
         assert set(asked) == steps
 
 
-def test_lights_are_tried_again_with_all_gases(data, monkeypatch):
-    asked, best = [], {1: 0.03, 2: 0.01}
+def test_light_is_chosen_from_fits_of_one_spectrum_at_their_end(data, monkeypatch):
+    asked = []
 
     def foretold(self, prior, stopping, at_end=False):
-        asked.append((prior.templates, round(prior.light_strength, 6)))
-        return bowl(best[prior.templates], 300.0)(prior.light_strength)
+        asked.append((prior.single, stopping.max_iterations, at_end))
+        return bowl(0.03, 300.0)(prior.light_strength)
 
     monkeypatch.setattr(Split, "foretold", foretold)
     prior, (light,) = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0))
-    assert [value for gases, value in asked if gases == 2] == [0.03, 0.01, 0.003333]
-    assert prior.light_strength == light.chosen == pytest.approx(0.01)
-    asked.clear()
-    best[2] = 0.27
-    prior, (light,) = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0))
-    assert [value for gases, value in asked if gases == 2] == [0.03, 0.01, 0.09, 0.27, 0.81]
-    assert prior.light_strength == light.chosen == pytest.approx(0.27)
-    asked.clear()
-    best[2] = 0.03
-    prior, (light,) = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0))
-    assert [value for gases, value in asked if gases == 2] == [0.03, 0.01, 0.09]
+    assert set(asked) == {(True, ONE_SPECTRUM, True)}
     assert prior.light_strength == light.chosen == pytest.approx(0.03)
     assert light.at_edge is None
 

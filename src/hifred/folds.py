@@ -106,9 +106,7 @@ class Folds:
             np.concatenate([one.groups for one in found]), round(float(np.mean(numbers))) if same is None else same
         )
 
-    def _side_by_side(
-        self, prior: Prior, stopping: Stopping, at_end: bool, interrupt: Interrupt
-    ) -> list[Foretold]:
+    def _side_by_side(self, prior: Prior, stopping: Stopping, at_end: bool, interrupt: Interrupt) -> list[Foretold]:
         """What each split foretells, fitted in threads that ask the interrupt."""
         # Settings of JAX that `with` makes hold for one thread only, those of them that numbers depend on.
         precise = jax.dtypes.canonicalize_dtype(float).itemsize == 8

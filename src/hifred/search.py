@@ -20,11 +20,9 @@ FACTOR, MOST, PARTS = 3.0, 7, 2
 # to foretell the rest best.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
-# Fits whose C-stats differ by less than one standard error are alike: of skies that foretell the rest as well, the
-# simplest is taken (the rule of Breiman et al. 1984 for trees), that of the largest light strength or of the smallest
-# speed. At most so many parts of steps above the best light strength: with few photons, skies that differ a lot are
-# alike.
-ALIKE, SIMPLER = 1.0, 2
+# Speeds whose C-stats differ by less than one standard error are alike, and the smallest is taken (the rule of Breiman
+# et al. 1984 for trees).
+ALIKE = 1.0
 # By fewer standard errors it is open whether gas moves.
 OPEN = 2.0
 
@@ -105,26 +103,17 @@ def value_at(first: float, number: int) -> float:
     return first * FACTOR ** (number / PARTS)
 
 
-def number_of(first: float, value: float) -> int:
-    """How many parts of steps of 3 a value lies above the first one."""
-    return round(PARTS * np.log(value / first) / np.log(FACTOR))
-
-
-def walk(
-    first: float, attempt: Callable[[float], Foretold], surely: float, start: int = 0
-) -> tuple[dict[float, Foretold], float]:
+def walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, Foretold], float]:
     """Choose a value in steps of 3: on in one direction as long as the C-stat falls.
 
     Parameters
     ----------
     first : float
-        The rung all others are counted from.
+        Where to start.
     attempt : callable
         From a value to how well a fit with it foretells the rest.
     surely : float
         Each step has to lower the C-stat by so many standard errors, and by `NOISE`.
-    start : int
-        Rung to start at, parts of a step above the first.
 
     Returns
     -------
@@ -133,7 +122,7 @@ def walk(
     value : float
         The one to take.
     """
-    found, place = _climb(lambda rung: attempt(value_at(first, rung)), surely, start, (-PARTS, PARTS))
+    found, place = _climb(lambda rung: attempt(value_at(first, rung)), surely, 0, (-PARTS, PARTS))
     return {value_at(first, rung): one for rung, one in found.items()}, value_at(first, place)
 
 
@@ -157,10 +146,8 @@ def _climb(
     return found, place
 
 
-def smoothest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
-    """Choose the largest value that is as good as the best one (`ALIKE`), at most three times it.
-
-    The best is found in steps of 3, then in `PARTS` of them.
+def lowest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
+    """Choose the value of the lowest C-stat, in steps of 3, then in `PARTS` of them.
 
     Parameters
     ----------
@@ -185,9 +172,4 @@ def smoothest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[
 
     _, place = _climb(at, 0.0, 0, (-PARTS, PARTS))
     _, place = _climb(at, 0.0, place, (-1, 1))
-    best = at(place)
-    for rung in range(place + 1, place + 1 + SIMPLER):
-        if not at(rung).is_alike(best, ALIKE, NOISE):
-            break
-        place, best = rung, min(best, at(rung), key=lambda one: one.deviance)
     return {value_at(first, rung): one for rung, one in tried.items()}, value_at(first, place)

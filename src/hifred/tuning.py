@@ -16,13 +16,11 @@ from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.search import (
     ALIKE,
     LAST,
-    PARTS,
     SCREENING,
     best_of,
+    lowest,
     moving_in_doubt,
-    number_of,
     race,
-    smoothest,
     walk,
 )
 from hifred.solvers import Stopping
@@ -37,16 +35,14 @@ TRIAL = TRUNK + BRANCH
 START = 1.5
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
-# Strengths of the penalty on light that are tried start here (in counts). At first the sky is one spectrum, which
-# takes a moment; but such fits foretell the rest best after a few steps, before light follows noise, and the weakest
-# may look as good as any. So others are tried with all gases, from the one that was taken on.
+# Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for that, which takes
+# a moment, and fits take all their steps: at their best, after a few, the weakest penalty looks as good as any.
 LIGHT = 0.01
-# Where one split leaves several light strengths alike, as with few photons, fits of one spectrum, which are short, are
-# made of so many: skies were up to 1.8 dB better for it. So are those of the chosen speed and of 0, where one split
-# leaves it open whether gas moves: to be wrong costs 1 dB or more.
+# Where one split leaves it open whether gas moves, fits of the chosen speed and of 0 are made of so many: to be wrong
+# costs 1 dB or more.
 MORE_FOLDS = 3
-# With all gases, the C-stat has to fall by so many standard errors for another light strength, and for another strength
-# than `START`: falls within the noise of the rest led to noisy skies.
+# The C-stat has to fall by so many standard errors for another strength than `START`: falls within the noise of the
+# rest led to noisy skies.
 SURE = 3.0
 
 
@@ -141,12 +137,10 @@ def settle(
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    `light_strength` first, with one spectrum for the whole sky, the largest that is as good as the best, at most three
-    times it (where that leaves others alike, again with `MORE_FOLDS` splits of the photons); then `vmax`, with short
-    fits and longer ones of some, the smallest of the last that leads as far as the best (0 only where it leads
-    farthest; where that is open, as many splits are asked, and 0 is taken if it is alike); then the numbers of
-    templates and sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the best;
-    then other values of `light_strength`, with all gases.
+    `light_strength` first, with one spectrum for the whole sky, from where fits end; then `vmax`, with short fits and
+    longer ones of some, the smallest of the last that leads as far as the best (0 only where it leads farthest; where
+    that is open, `MORE_FOLDS` splits are asked, and 0 is taken if it is alike); then the numbers of templates and
+    sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the best.
 
     Parameters
     ----------
@@ -166,8 +160,7 @@ def settle(
     prior, choices = without_choice(prior, grid), {}
     folds = Folds.of(datasets) if folds is None else folds
     trials = _Trials(folds, max_iterations, say)
-    one_spectrum = prior.light_strength is None
-    if one_spectrum:
+    if prior.light_strength is None:
         choices["light_strength"] = found = _light(trials)
         prior = replace(prior, light_strength=found.chosen)
     if prior.vmax is None:
@@ -177,11 +170,6 @@ def settle(
         if getattr(prior, name) is None:
             choices[name] = found = _fewest(trials, _usual(prior), name, numbers)
             prior = replace(prior, **{name: int(found.chosen)})
-    if one_spectrum:
-        again = _light_of_gases(trials, _usual(prior))
-        if again.chosen != prior.light_strength:
-            choices["light_strength"] = again
-            prior = replace(prior, light_strength=again.chosen)
     return prior, tuple(choices.values())
 
 
@@ -235,19 +223,13 @@ class _Trials:
 
 
 def _light(trials: _Trials) -> Choice:
-    """The strength of the penalty on light, with one spectrum; of more splits where that leaves others alike."""
+    """The strength of the penalty on light, with one spectrum."""
 
-    def attempt(trials: _Trials, value: float) -> Foretold:
-        found = trials.fit(single_gas(value), ONE_SPECTRUM, at_end=True)
-        return trials.report("light_strength", value, found)
+    def attempt(value: float) -> Foretold:
+        return trials.report("light_strength", value, trials.fit(single_gas(value), ONE_SPECTRUM, at_end=True))
 
-    found, light = smoothest(LIGHT, partial(attempt, trials))
-    asked = trials
-    alike = (one.is_alike(found[light], ALIKE, NOISE) for value, one in found.items() if value != light)
-    if trials.number < MORE_FOLDS and any(alike):
-        asked = trials.more
-        found, light = smoothest(LIGHT, partial(attempt, asked))
-    return Choice.of("light_strength", _deviances(found), light, asked.number)
+    found, light = lowest(LIGHT, attempt)
+    return Choice.of("light_strength", _deviances(found), light, trials.number)
 
 
 def _speed(trials: _Trials, like: DopplerSheets) -> Choice:
@@ -275,18 +257,6 @@ def _fewest(trials: _Trials, like: DopplerSheets, name: str, numbers: Sequence[i
     best = best_of(found)
     fewest = min([best, *(n for n in found if found[n].is_alike(found[best], 0.0, NOISE))])
     return Choice.of(name, _deviances(found), fewest, trials.number)
-
-
-def _light_of_gases(trials: _Trials, like: DopplerSheets) -> Choice:
-    """The strength of the penalty on light, with all gases, from what one spectrum told, down or up."""
-
-    def attempt(value: float) -> Foretold:
-        return trials.told(replace(like, light_strength=value), TRIAL, "light_strength")
-
-    # On the same rungs: where they start, those fits have begun.
-    start = number_of(LIGHT, cast(float, like.light_strength))
-    found, light = walk(LIGHT, attempt, SURE, start=start)
-    return Choice.of("light_strength", _deviances(found), light, trials.number)
 
 
 def _deviances(found: Mapping[float, Foretold]) -> dict[float, float]:
