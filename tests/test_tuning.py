@@ -9,7 +9,7 @@ from hifred.choice import NOISE, Choice, Tuning
 from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
-from hifred.search import MOST, SPEEDS, lowest, race, walk
+from hifred.search import MOST_LOW, SPEEDS, lowest, race, walk
 from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, FRESH, PATIENCE, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
 from hifred.tuning import START, SURE, settle, tune
@@ -185,9 +185,11 @@ def taken(attempt):
 def test_the_light_that_foretells_best_is_taken():
     for middle in (1.0, 1 / 9, 9.0, 9 * np.sqrt(3)):
         assert taken(bowl(middle, 5.0)) == pytest.approx(middle), "also between steps of 3"
-    assert taken(bowl(1 / 3, 0.9)) == 1, "falls below NOISE are none"
+    assert taken(lambda value: spread(0.1 * np.log(value), 7.0)) == pytest.approx(np.sqrt(1 / 3)), (
+        "no step of 3 is enough"
+    )
     found, light = lowest(1.0, lambda value: spread(-1000 * np.log(value), 7.0))
-    assert (len(found) <= 2 * MOST, light) == (True, max(found)), "it ends"
+    assert (len(found), light) == (MOST_LOW + 2, max(found)), "it ends"
 
 
 @pytest.mark.parametrize("middle", [1 / 30, 1 / 9, 1.0, 2.0, 9.0])
@@ -199,14 +201,21 @@ def test_no_light_is_fitted_twice(middle):
     assert len(rungs) == len(set(rungs))
 
 
-def test_the_best_may_be_met_on_the_way_up():
-    curve = {-1: 0.5, 0: 0.0, 1: -50.0, 2: -1.0, 3: 200.0}
-
+@pytest.mark.parametrize(
+    ("curve", "rung"),
+    [
+        ({-1: -0.5, 0: 0.0, 1: -50.0, 2: -0.5, 3: 200.0}, 1),
+        ({-4: -80.0, -3: -20.0, -2: -60.0, -6: -79.0, -5: -79.5}, -4),
+        ({-2: -60.0, -3: -60.5, -4: -60.3, -6: -60.4}, -3),
+    ],
+    ids=["half a step up", "down", "to the edge of a plain"],
+)
+def test_the_lowest_is_met_wherever_it_lies(curve, rung):
     def attempt(value):
-        rung = round(2 * np.log(value) / np.log(3))
-        return spread(curve.get(rung, 1000.0), 1.0)
+        place = round(2 * np.log(value) / np.log(3))
+        return spread(curve.get(place, 0.0 if place == 0 else 1000.0), 1.0)
 
-    assert taken(attempt) == pytest.approx(np.sqrt(3))
+    assert taken(attempt) == pytest.approx(3 ** (rung / 2))
 
 
 def test_alike_is_what_differs_by_less_than_an_error():
@@ -336,7 +345,7 @@ def test_strengths_part_after_the_first_steps(data, monkeypatch):
     monkeypatch.setattr("hifred.split.RIPE", TRUNK)
     split, most = Split.of(data), TRUNK + BRANCH
     _, trunk = foretold(split, FIRST, TRUNK)
-    other = replace(FIRST, strength=13.5, light_strength=0.03)
+    other = replace(FIRST, strength=13.5)
     parted, fit = foretold(split, other, most)
     assert (trunk.shared, fit.shared) == (0, TRUNK)
     assert fit.steps == most
@@ -365,7 +374,8 @@ def test_fits_that_do_not_part(data, monkeypatch):
     monkeypatch.setattr("hifred.split.RIPE", TRUNK)
     split, most = Split.of(data), TRUNK + BRANCH
     foretold(split, FIRST, TRUNK)
-    for other, steps in ((replace(FIRST, templates=3), most), (replace(FIRST, strength=4.5), most - 1)):
+    others = (replace(FIRST, templates=3), most), (replace(FIRST, light_strength=0.03), most)
+    for other, steps in (*others, (replace(FIRST, strength=4.5), most - 1)):
         assert foretold(split, other, steps)[1].shared == 0, "of another kind, or of few steps"
     # One that has parted is made from the start where it is asked for steps that it shared.
     late = replace(FIRST, strength=0.5)
@@ -390,7 +400,9 @@ def test_at_its_end_a_fit_shows_the_noise_that_it_follows(data):
     assert end.iterations == ONE_SPECTRUM > best.iterations
     assert best.falls_below(end, 0.0, NOISE)
     split.foretold(light, stopping)
-    assert split.foretold(light, stopping, at_end=True).deviance == end.deviance, "one that ended early goes on"
+    assert split._fits[light].steps < ONE_SPECTRUM, "it ended early"
+    assert split.foretold(light, stopping, at_end=True).deviance == end.deviance, "and goes on"
+    assert split.foretold(light, replace(stopping, max_iterations=9), at_end=True).iterations == 9
 
 
 def test_a_fit_that_fails_at_once_foretells_nothing(data, monkeypatch):
@@ -400,8 +412,6 @@ def test_a_fit_that_fails_at_once_foretells_nothing(data, monkeypatch):
     monkeypatch.setattr(driver, "_step", fails)
     found = Split.of(data).foretold(replace(FIRST, light_strength=0.0), Stopping(5, 0.0, at_noise=False))
     assert (found.deviance, found.iterations) == (np.inf, 0)
-    at_end = Split.of(data).foretold(single_gas(0.01), Stopping(5, 0.0, at_noise=False), at_end=True)
-    assert (at_end.deviance, at_end.iterations) == (np.inf, 0)
     works = spread(5.0, 1.0)
     assert works.falls_below(found, SURE, NOISE)
     assert not found.is_alike(works, 1.0, NOISE)
@@ -435,7 +445,9 @@ def test_speeds_lead_from_the_steps_there_are(data, monkeypatch):
         assert set(asked) == steps
 
 
-def test_light_is_chosen_from_fits_of_one_spectrum_at_their_end(data, monkeypatch):
+@pytest.mark.parametrize("folds", [1, 2])
+def test_light_is_chosen_from_fits_of_one_spectrum_at_their_end(data, monkeypatch, folds):
+    """Of all steps, however few the last fit may take."""
     asked = []
 
     def foretold(self, prior, stopping, at_end=False):
@@ -443,10 +455,26 @@ def test_light_is_chosen_from_fits_of_one_spectrum_at_their_end(data, monkeypatc
         return bowl(0.03, 300.0)(prior.light_strength)
 
     monkeypatch.setattr(Split, "foretold", foretold)
-    prior, (light,) = settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0))
+    prior = hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0)
+    prior, (light,) = settle(data, prior, 5, folds=Folds.of(data, folds))
     assert set(asked) == {(True, ONE_SPECTRUM, True)}
     assert prior.light_strength == light.chosen == pytest.approx(0.03)
-    assert light.at_edge is None
+    assert (light.at_edge, light.folds) == (None, folds)
+
+
+@pytest.mark.parametrize("last", [0, 7])
+def test_a_fit_that_fails_on_the_way_to_its_end_foretells_nothing(data, monkeypatch, last):
+    worked, steps = driver._step, []
+
+    def fails(solver, problem, state):
+        steps.append(state)
+        state = worked(solver, problem, state)
+        bad = np.nan if len(steps) > last else 0.0
+        return replace(state, progress=replace(state.progress, penalty=state.progress.penalty + bad))
+
+    monkeypatch.setattr(driver, "_step", fails)
+    found = Split.of(data).foretold(single_gas(0.01), Stopping(20, 0.0, at_noise=False), at_end=True)
+    assert (found.deviance, found.iterations) == (np.inf, last)
 
 
 def test_strengths_are_told_apart_after_few_steps(data, monkeypatch):

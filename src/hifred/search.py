@@ -1,6 +1,6 @@
 """How values of one setting are tried, one after the other, and which of them is taken."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -8,9 +8,8 @@ from hifred.choice import NOISE
 from hifred.priors.doppler_sheets import MOST_STEPS
 from hifred.split import Foretold
 
-# Strengths that are tried lie a factor of 3 apart, and at most so many of them; those of light may lie closer, in steps
-# made in so many parts.
-FACTOR, MOST, PARTS = 3.0, 7, 2
+# Strengths that are tried lie a factor of 3 apart, and at most so many of them; more where they start far above.
+FACTOR, MOST, MOST_LOW = 3.0, 7, 12
 # Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse than a standard
 # error, 0 in any case, and the mean of the best one and its better neighbour. So early the order is not settled: fast
 # ones learn slowly, and slow ones may be ahead, or fall faster. So not only the best ones go on to `LAST` steps, but
@@ -98,11 +97,6 @@ def best_of(found: Mapping[float, Foretold]) -> float:
     return min(sorted(found), key=lambda value: found[value].deviance)
 
 
-def value_at(first: float, number: int) -> float:
-    """The value so many parts of steps of 3 above the first one."""
-    return first * FACTOR ** (number / PARTS)
-
-
 def walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> tuple[dict[float, Foretold], float]:
     """Choose a value in steps of 3: on in one direction as long as the C-stat falls.
 
@@ -122,37 +116,17 @@ def walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> t
     value : float
         The one to take.
     """
-    found, place = _climb(lambda rung: attempt(value_at(first, rung)), surely, 0, (-PARTS, PARTS))
-    return {value_at(first, rung): one for rung, one in found.items()}, value_at(first, place)
-
-
-def _climb(
-    attempt: Callable[[int], Foretold], surely: float, start: int, strides: Sequence[int]
-) -> tuple[dict[int, Foretold], int]:
-    """What was tried, by rung, and the rung that strides, downwards and upwards in turn, lead to.
-
-    Each stride lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the
-    next smaller one is worse: the curve has one valley.
-    """
-    found, place = {start: attempt(start)}, start
-    for way in strides:
-        while len(found) < MOST:
-            following = found[place + way] = attempt(place + way)
-            if not following.falls_below(found[place], surely, NOISE):
-                break
-            place += way
-        if place != start or found[start + way].deviance <= found[start].deviance < np.inf:
-            break
-    return found, place
+    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), surely, MOST)
+    return {_value_at(first, rung): one for rung, one in found.items()}, _value_at(first, place)
 
 
 def lowest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
-    """Choose the value of the lowest C-stat, in steps of 3, then in `PARTS` of them.
+    """Choose a value of the lowest C-stat: in steps of 3, as long as each lowers it by `NOISE`, then half a step away.
 
     Parameters
     ----------
     first : float
-        Where to start.
+        Where to start. Below the lowest the curve may be flat: start above it.
     attempt : callable
         From a value to how well a fit with it foretells the rest.
 
@@ -163,13 +137,31 @@ def lowest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[flo
     value : float
         The one to take.
     """
-    tried: dict[int, Foretold] = {}
+    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), 0.0, MOST_LOW)
+    for rung in (place - 1, place + 1):
+        found[rung] = attempt(_value_at(first, rung))
+    place = min((place, place - 1, place + 1), key=lambda rung: found[rung].deviance)
+    return {_value_at(first, rung): one for rung, one in found.items()}, _value_at(first, place)
 
-    def at(rung: int) -> Foretold:
-        if rung not in tried:
-            tried[rung] = attempt(value_at(first, rung))
-        return tried[rung]
 
-    _, place = _climb(at, 0.0, 0, (-PARTS, PARTS))
-    _, place = _climb(at, 0.0, place, (-1, 1))
-    return {value_at(first, rung): one for rung, one in tried.items()}, value_at(first, place)
+def _value_at(first: float, rung: int) -> float:
+    """The value so many halves of steps of 3 above the first one."""
+    return first * FACTOR ** (rung / 2)
+
+
+def _climb(attempt: Callable[[int], Foretold], surely: float, most: int) -> tuple[dict[int, Foretold], int]:
+    """What was tried, by rung, and the rung that steps of two, downwards and upwards in turn, lead to.
+
+    Each step lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the next
+    smaller one is worse: the curve has one valley.
+    """
+    found, place = {0: attempt(0)}, 0
+    for way in (-2, 2):
+        while len(found) < most:
+            following = found[place + way] = attempt(place + way)
+            if not following.falls_below(found[place], surely, NOISE):
+                break
+            place += way
+        if place != 0 or found[way].deviance <= found[0].deviance < np.inf:
+            break
+    return found, place

@@ -19,14 +19,14 @@ from hifred.poisson import half_deviance
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.rank_one import RankOne
 from hifred.response.operator import Counts
-from hifred.solvers import FactorProblem, FactorState, Solution, Stopping, minimise, solution_cube
+from hifred.solvers import FactorProblem, FactorState, Solution, Status, Stopping, minimise, solution_cube
 from hifred.solvers.driver import require_finished
 from hifred.solvers.factors import moved
 from hifred.solvers.rank_one import rank_one
 
 # A factorisation is not convex and fits noise in the end: its fits end when so many steps did not help the rest.
 PATIENCE = 20
-# Fits of factorisations of several gases that differ in strengths alone are one for so many steps, and then take so
+# Fits of factorisations of several gases that differ in strength alone are one for so many steps, and then take so
 # many of their own at least; where the first one was best so many steps before or more, each is made from the start.
 TRUNK, BRANCH, RIPE = 40, 20, 5
 # Of a fit that parted from another one, its own steps count from this one on: any weaker penalty lets the first few
@@ -128,7 +128,7 @@ class Foretold:
     groups : array of shape (group,)
         Held-out C-stat of groups of detector pixels, see `held_out`; one infinite group where a fit failed at once.
     iterations : int
-        Those of the fit; of a factorisation, those after which the rest was foretold best.
+        Those of the fit; of a factorisation, those after which the rest was foretold best, unless its end counts.
     """
 
     groups: Float[np.ndarray, " group"]
@@ -199,10 +199,11 @@ class Fitted:
         """Whether the last `PATIENCE` steps did not help the rest."""
         return bool(self.course) and self.steps - _lowest(self.course).iterations >= PATIENCE
 
-    @property
-    def last(self) -> Foretold:
-        """That of its last own step; infinite for none."""
-        return self.course[-1] if self.course else Foretold(np.full(1, np.inf), self.steps)
+    def end(self, most: int) -> Foretold:
+        """How well the last of its own steps foretells the rest, of so many at most in all; infinite if it failed."""
+        own = [step for step in self.course if step.iterations <= most]
+        failed = self.solution.status is Status.DIVERGED or not own
+        return Foretold(np.full(1, np.inf), self.steps) if failed else own[-1]
 
     def best(self, most: int) -> Foretold:
         """That of its own steps, of so many at most in all, which foretells the rest best; infinite for none.
@@ -295,7 +296,7 @@ class Split:
         """How well a fit of the parts foretells the rest; a factorisation at its best on the way.
 
         A factorisation that has been fitted before goes on from where it was. One of several gases that differs from it
-        in strengths alone, and takes `TRUNK + BRANCH` steps or more, goes on from where the first such fit was after
+        in strength alone, and takes `TRUNK + BRANCH` steps or more, goes on from where the first such fit was after
         `TRUNK`, where the rest still agreed with that; the best on the way is then of its own steps.
 
         Parameters
@@ -305,8 +306,8 @@ class Split:
         stopping : Stopping
             When to end at the latest.
         at_end : bool
-            A factorisation takes all its steps, and counts as it is after them. What the penalties tell is not hidden
-            by an early end then, which holds back noise as they do.
+            A factorisation takes all its steps, and counts as it is after them: an early end holds back noise as the
+            penalties do, and would hide what they tell. Nothing to other priors.
 
         Returns
         -------
@@ -329,7 +330,7 @@ class Split:
     def _factors_foretold(self, prior: DopplerSheets, stopping: Stopping, at_end: bool) -> Foretold:
         """The same of a factorisation."""
         most = stopping.max_iterations
-        kind = replace(prior, strength=None, light_strength=None)
+        kind = replace(prior, strength=None)
         fit = self._fits.get(prior)
         if fit is not None and fit.shared and most < fit.shared + FRESH:
             fit = None
@@ -342,11 +343,11 @@ class Split:
         if fit.steps < most:
             fit = self._grown(prior, fit, stopping, at_end)
         self._fits[prior] = fit
-        return fit.last if at_end else fit.best(most)
+        return fit.end(most) if at_end else fit.best(most)
 
-    def _grown(self, prior: DopplerSheets, fit: Fitted | None, stopping: Stopping, to_end: bool) -> Fitted:
+    def _grown(self, prior: DopplerSheets, fit: Fitted | None, stopping: Stopping, at_end: bool) -> Fitted:
         """A fit that began, parted from another one, or went on, as far as the rest agrees, or to its end."""
-        if fit is not None and fit.over and not to_end:
+        if fit is not None and fit.over and not at_end:
             return fit
         solver, problem = assemble(self.parts, prior, self._start(prior))
         onward, course = (None, []) if fit is None else (fit.solution, list(fit.course))
@@ -357,7 +358,7 @@ class Split:
         def enough(state) -> bool:
             groups = held_out(self.datasets, state.models, self.rests, self.fraction)
             course.append(Foretold(groups, before + len(course) + 1))
-            return not to_end and course[-1].iterations - _lowest(course).iterations >= PATIENCE
+            return not at_end and course[-1].iterations - _lowest(course).iterations >= PATIENCE
 
         solution = minimise(solver, problem, stopping, enough=enough, onward=onward)
         require_finished(solution)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import cast
 
 from hifred.assembly import require_one_grid
@@ -35,9 +35,10 @@ TRIAL = TRUNK + BRANCH
 START = 1.5
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
-# Strengths of the penalty on light that are tried start here (in counts). The sky is one spectrum for that, which takes
-# a moment, and fits take all their steps: at their best, after a few, the weakest penalty looks as good as any.
-LIGHT = 0.01
+# Strengths of the penalty on light that are tried start here (in counts), far above most: where it is weak, images of
+# few photons are all noise, and C-stats alike. The sky is one spectrum for that, which takes a moment, and fits take
+# all their steps: at their best, after a few, the weakest penalty looks as good as any.
+LIGHT = 0.27
 # Where one split leaves it open whether gas moves, fits of the chosen speed and of 0 are made of so many: to be wrong
 # costs 1 dB or more.
 MORE_FOLDS = 3
@@ -137,10 +138,11 @@ def settle(
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    `light_strength` first, with one spectrum for the whole sky, from where fits end; then `vmax`, with short fits and
-    longer ones of some, the smallest of the last that leads as far as the best (0 only where it leads farthest; where
-    that is open, `MORE_FOLDS` splits are asked, and 0 is taken if it is alike); then the numbers of templates and
-    sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the best.
+    `light_strength` first, that of the lowest C-stat at the end of fits of one spectrum for the whole sky; then `vmax`,
+    with short fits and longer ones of some, the smallest of the last that leads as far as the best (0 only where it
+    leads farthest; where that is open, `MORE_FOLDS` splits are asked, and 0 is taken if it is alike); then the numbers
+    of templates and sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the
+    best.
 
     Parameters
     ----------
@@ -157,20 +159,20 @@ def settle(
         How they were found.
     """
     grid = require_one_grid(datasets)
-    prior, choices = without_choice(prior, grid), {}
+    prior, choices = without_choice(prior, grid), []
     folds = Folds.of(datasets) if folds is None else folds
     trials = _Trials(folds, max_iterations, say)
     if prior.light_strength is None:
-        choices["light_strength"] = found = _light(trials)
-        prior = replace(prior, light_strength=found.chosen)
+        choices.append(_light(trials))
+        prior = replace(prior, light_strength=choices[-1].chosen)
     if prior.vmax is None:
-        choices["vmax"] = found = _speed(trials, _usual(prior))
-        prior = without_choice(replace(prior, vmax=found.chosen), grid)
+        choices.append(_speed(trials, _usual(prior)))
+        prior = without_choice(replace(prior, vmax=choices[-1].chosen), grid)
     for name, numbers in NUMBERS.items():
         if getattr(prior, name) is None:
-            choices[name] = found = _fewest(trials, _usual(prior), name, numbers)
-            prior = replace(prior, **{name: int(found.chosen)})
-    return prior, tuple(choices.values())
+            choices.append(_fewest(trials, _usual(prior), name, numbers))
+            prior = replace(prior, **{name: int(choices[-1].chosen)})
+    return prior, tuple(choices)
 
 
 def _usual(prior: DopplerSheets) -> DopplerSheets:
@@ -193,15 +195,15 @@ class _Trials:
         """How many splits there are."""
         return len(self.folds.splits)
 
-    @cached_property
+    @property
     def more(self) -> "_Trials":
         """The same with `MORE_FOLDS` splits."""
         folds = self.folds.at_least(MORE_FOLDS)
         return replace(self, folds=folds, how=f"of {len(folds.splits)} splits ")
 
-    def fit(self, prior: DopplerSheets, steps: int, at_end: bool = False) -> Foretold:
+    def fit(self, prior: DopplerSheets, steps: int) -> Foretold:
         """A fit of so many steps at most."""
-        return self.folds.foretold(prior, Stopping(min(steps, self.max_iterations), 0.0, at_noise=False), at_end)
+        return self.folds.foretold(prior, Stopping(min(steps, self.max_iterations), 0.0, at_noise=False))
 
     def told(self, prior: DopplerSheets, steps: int, name: str, how: str = "") -> Foretold:
         """The same, with a sentence about the setting of that name."""
@@ -226,7 +228,8 @@ def _light(trials: _Trials) -> Choice:
     """The strength of the penalty on light, with one spectrum."""
 
     def attempt(value: float) -> Foretold:
-        return trials.report("light_strength", value, trials.fit(single_gas(value), ONE_SPECTRUM, at_end=True))
+        found = trials.folds.foretold(single_gas(value), Stopping(ONE_SPECTRUM, 0.0, at_noise=False), at_end=True)
+        return trials.report("light_strength", value, found)
 
     found, light = lowest(LIGHT, attempt)
     return Choice.of("light_strength", _deviances(found), light, trials.number)
