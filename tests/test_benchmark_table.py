@@ -61,6 +61,18 @@ def test_each_run_is_held_against_the_best_rival_in_it(tmp_path):
     assert "Blind tuning loses 0.40 dB in the mean over 1 pairs" in text
 
 
+@pytest.mark.parametrize(
+    ("commits", "loss"),
+    [(("7d95fe0", "e7df3fd"), "0.40"), (("794c40e", "e7df3fd"), ""), (("794c40e", "794c40e"), "0.40")],
+)
+def test_a_loss_is_of_one_code_or_of_the_same_fits(tmp_path, commits, loss):
+    ours = rows("cluster", "DopplerSheets blind", dict.fromkeys(RUNS, (-20.0, 60.0)), commits[1])
+    ours += rows("cluster", "LowRankSobolev oracle", dict.fromkeys(RUNS, (-15.0, 100.0)))
+    results = ours + rows("cluster", "DopplerSheets oracle", {RUNS[0]: (-20.4, 60.0)}, commits[0])
+    (line,) = [line for line in page(tmp_path, results).splitlines() if line.startswith("| cluster | 1e+06")]
+    assert line.strip("|").split("|")[7].strip() == loss
+
+
 @pytest.mark.parametrize(("ours", "failed"), [(-20.0, False), (-19.7, True)])
 def test_where_nothing_moves_all_methods_are_rivals(tmp_path, ours, failed):
     results = rows("steady-remnant", "DopplerSheets blind", dict.fromkeys(RUNS, (ours, 100.0)))
