@@ -19,7 +19,7 @@ from hifred.priors import DopplerSheets, LowRankSobolev
 from hifred.solvers import Stopping, driver
 from hifred.solvers.interrupt import Interrupt
 from hifred.split import Foretold, Split, thin
-from hifred.tuning import settle
+from hifred.tuning import LIGHT, settle
 
 SHAPE = (12, 9, 9)
 STILL = DopplerSheets(1.5, 0.01, templates=2, sheets=1, vmax=0.0)
@@ -61,6 +61,28 @@ def test_further_folds_leave_the_first_ones_as_they_are(data):
     assert len(Folds.of(data, 1, fraction=0.5).at_least(3).splits) == 2, "photons last for no more"
 
 
+@pytest.mark.parametrize("folds", [1, 4])
+@pytest.mark.parametrize("alike", [True, False])
+def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, folds, alike):
+    asked, values = [], set()
+
+    def foretold(self, prior, stopping, at_end=False):
+        """Of one split, the next smaller ones are better by nothing; of three, the larger."""
+        asked.append((prior.single, len(self.splits)))
+        values.add(prior.light_strength)
+        steps = np.log(prior.light_strength / LIGHT) / np.log(3)
+        noise = np.tile([1.0, -1.0], 50) * (10 * steps if alike else 0.0)
+        return Foretold(1 + (steps + (1 if len(self.splits) < 3 else 0)) ** 2 + noise, 5)
+
+    monkeypatch.setattr(Folds, "foretold", foretold)
+    prior, (light,) = settle(data, DopplerSheets(templates=2, sheets=1, vmax=0.0), folds=Folds.of(data, folds))
+    more = alike and folds < 3
+    assert light.folds == (3 if more else folds)
+    assert set(asked) == {(True, folds)} | ({(True, 3)} if more else set())
+    assert len(values) == len({round(value, 9) for value in values}), "fits of the first split are kept"
+    assert prior.light_strength == pytest.approx(LIGHT if more or folds > 3 else LIGHT / 3)
+
+
 @pytest.mark.parametrize("folds", [1, 2])
 def test_where_photons_last_for_no_more_folds_those_decide(data, monkeypatch, folds):
     grid = hifred.CubeGrid(6.0 + 0.02 * np.arange(SHAPE[0] + 1), SHAPE[1:])
@@ -74,7 +96,7 @@ def test_where_photons_last_for_no_more_folds_those_decide(data, monkeypatch, fo
 
     monkeypatch.setattr(Folds, "foretold", foretold)
     prior, choices = settle(moving, DopplerSheets(templates=2, sheets=1), folds=Folds.of(moving, folds, fraction=0.5))
-    assert [choice.folds for choice in choices] == [folds, 2]
+    assert [choice.folds for choice in choices] == [2, 2]
     assert prior.vmax == 0, "that gas moves has to be clear where it was open"
 
 

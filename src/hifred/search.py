@@ -120,15 +120,20 @@ def walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> t
     return {_value_at(first, rung): one for rung, one in found.items()}, _value_at(first, place)
 
 
-def lowest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
+def lowest(
+    first: float, attempt: Callable[[float], Foretold], start: float | None = None
+) -> tuple[dict[float, Foretold], float]:
     """Choose a value of the lowest C-stat: in steps of 3, as long as each lowers it by `NOISE`, then half a step away.
 
     Parameters
     ----------
     first : float
-        Where to start. Below the lowest the curve may be flat: start above it.
+        The value all others are counted from.
     attempt : callable
         From a value to how well a fit with it foretells the rest.
+    start : float, optional
+        Where to start, so many halves of steps from the first, by default there. Below the lowest the curve may be
+        flat: start above it.
 
     Returns
     -------
@@ -137,7 +142,8 @@ def lowest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[flo
     value : float
         The one to take.
     """
-    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), 0.0, MOST_LOW)
+    begin = 0 if start is None else round(2 * np.log(start / first) / np.log(FACTOR))
+    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), 0.0, MOST_LOW, begin)
     for rung in (place - 1, place + 1):
         found[rung] = attempt(_value_at(first, rung))
     place = min((place, place - 1, place + 1), key=lambda rung: found[rung].deviance)
@@ -149,19 +155,21 @@ def _value_at(first: float, rung: int) -> float:
     return first * FACTOR ** (rung / 2)
 
 
-def _climb(attempt: Callable[[int], Foretold], surely: float, most: int) -> tuple[dict[int, Foretold], int]:
+def _climb(
+    attempt: Callable[[int], Foretold], surely: float, most: int, start: int = 0
+) -> tuple[dict[int, Foretold], int]:
     """What was tried, by rung, and the rung that steps of two, downwards and upwards in turn, lead to.
 
     Each step lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the next
     smaller one is worse: the curve has one valley.
     """
-    found, place = {0: attempt(0)}, 0
+    found, place = {start: attempt(start)}, start
     for way in (-2, 2):
         while len(found) < most:
             following = found[place + way] = attempt(place + way)
             if not following.falls_below(found[place], surely, NOISE):
                 break
             place += way
-        if place != 0 or found[way].deviance <= found[0].deviance < np.inf:
+        if place != start or found[start + way].deviance <= found[start].deviance < np.inf:
             break
     return found, place

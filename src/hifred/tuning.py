@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 from hifred.assembly import require_one_grid
@@ -39,8 +39,8 @@ NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # few photons are all noise, and C-stats alike. The sky is one spectrum for that, which takes a moment, and fits take
 # all their steps: at their best, after a few, the weakest penalty looks as good as any.
 LIGHT = 0.27
-# Where one split leaves it open whether gas moves, fits of the chosen speed and of 0 are made of so many: to be wrong
-# costs 1 dB or more.
+# Where one split leaves light strengths alike, or leaves it open whether gas moves, fits are made of so many, of the
+# chosen speed and of 0 alone: to be wrong costs 1 dB or more.
 MORE_FOLDS = 3
 # The C-stat has to fall by so many standard errors for another strength than `START`: falls within the noise of the
 # rest led to noisy skies.
@@ -138,11 +138,11 @@ def settle(
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    `light_strength` first, that of the lowest C-stat at the end of fits of one spectrum for the whole sky; then `vmax`,
-    with short fits and longer ones of some, the smallest of the last that leads as far as the best (0 only where it
-    leads farthest; where that is open, `MORE_FOLDS` splits are asked, and 0 is taken if it is alike); then the numbers
-    of templates and sheets, with fits as long as the rest agrees, the smallest whose C-stat is within `NOISE` of the
-    best.
+    `light_strength` first, that of the lowest C-stat at the end of fits of one spectrum for the whole sky (of
+    `MORE_FOLDS` splits of the photons, where others are alike); then `vmax`, with short fits and longer ones of some,
+    the smallest of the last that leads as far as the best (0 only where it leads farthest; where that is open, as many
+    splits are asked, and 0 is taken if it is alike); then the numbers of templates and sheets, with fits as long as the
+    rest agrees, the smallest whose C-stat is within `NOISE` of the best.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ class _Trials:
         """How many splits there are."""
         return len(self.folds.splits)
 
-    @property
+    @cached_property
     def more(self) -> "_Trials":
         """The same with `MORE_FOLDS` splits."""
         folds = self.folds.at_least(MORE_FOLDS)
@@ -225,14 +225,19 @@ class _Trials:
 
 
 def _light(trials: _Trials) -> Choice:
-    """The strength of the penalty on light, with one spectrum."""
+    """The strength of the penalty on light, with one spectrum; of more splits where one leaves others alike."""
 
-    def attempt(value: float) -> Foretold:
+    def attempt(trials: _Trials, value: float) -> Foretold:
         found = trials.folds.foretold(single_gas(value), Stopping(ONE_SPECTRUM, 0.0, at_noise=False), at_end=True)
         return trials.report("light_strength", value, found)
 
-    found, light = lowest(LIGHT, attempt)
-    return Choice.of("light_strength", _deviances(found), light, trials.number)
+    found, light = lowest(LIGHT, partial(attempt, trials))
+    asked = trials
+    alike = (one.is_alike(found[light], ALIKE, NOISE) for value, one in found.items() if value != light)
+    if trials.number < MORE_FOLDS and any(alike):
+        asked = trials.more
+        found, light = lowest(LIGHT, partial(attempt, asked), light)
+    return Choice.of("light_strength", _deviances(found), light, asked.number)
 
 
 def _speed(trials: _Trials, like: DopplerSheets) -> Choice:
