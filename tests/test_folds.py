@@ -67,7 +67,7 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
     asked, values = [], set()
 
     def foretold(self, prior, stopping, at_end=False):
-        """Of one split, the next smaller ones are better by nothing; of three, the larger."""
+        """Lowest at a third for one split, of which half a step more is alike; of three, the larger the lower."""
         asked.append((prior.single, len(self.splits)))
         values.add(prior.light_strength)
         steps = np.log(prior.light_strength / LIGHT) / np.log(3)
@@ -78,9 +78,11 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
     prior, (light,) = settle(data, DopplerSheets(templates=2, sheets=1, vmax=0.0), folds=Folds.of(data, folds))
     more = alike and folds < 3
     assert light.folds == (3 if more else folds)
+    assert len(light.values) == len([one for one in asked if one == (True, folds)]), "the curve is that of all values"
     assert set(asked) == {(True, folds)} | ({(True, 3)} if more else set())
     assert len(values) == len({round(value, 9) for value in values}), "fits of the first split are kept"
-    assert prior.light_strength == pytest.approx(LIGHT if more or folds > 3 else LIGHT / 3)
+    chosen = np.sqrt(1 / 3) if more else (1.0 if folds > 3 else 1 / 3)
+    assert prior.light_strength == pytest.approx(chosen * LIGHT)
 
 
 @pytest.mark.parametrize("folds", [1, 2])

@@ -12,7 +12,7 @@ from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
 from hifred.search import MOST_LOW, SPEEDS, lowest, race, walk
 from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, FRESH, PATIENCE, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
-from hifred.tuning import START, SURE, settle, tune
+from hifred.tuning import LIGHT, LIGHT_STEPS, PHOTONS, START, SURE, settle, tune
 
 SHAPE = (12, 9, 9)
 
@@ -457,7 +457,7 @@ def test_light_is_chosen_from_fits_of_one_spectrum_at_their_end(data, monkeypatc
     monkeypatch.setattr(Split, "foretold", foretold)
     prior = hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0)
     prior, (light,) = settle(data, prior, 5, folds=Folds.of(data, folds))
-    assert set(asked) == {(True, ONE_SPECTRUM, True)}
+    assert set(asked) == {(True, LIGHT_STEPS, True)}
     assert prior.light_strength == light.chosen == pytest.approx(0.03)
     assert (light.at_edge, light.folds) == (None, folds)
 
@@ -592,3 +592,21 @@ def test_counts_of_a_model_are_rounded_at_random_before_they_are_split():
     total = part.counts + rest
     assert set(np.unique(total)) == {0, 1}
     assert total.mean() == pytest.approx(0.4, abs=0.03)
+
+
+@pytest.mark.parametrize("photons", [1, 200, 10**5, 10**8])
+def test_lights_are_tried_from_above(photons, monkeypatch):
+    """The strengths that were best on simulated scenes fell with the root of the number of photons."""
+    counts = np.zeros((2, 9, 9))
+    counts[0, 4, 4] = photons
+    data = [hifred.Dataset(counts, hifred.Response.from_kernels(counts.shape), name="one")]
+    tried = []
+
+    def foretold(self, prior, stopping, at_end=False):
+        tried.append(prior.light_strength)
+        return spread(10 * np.log(prior.light_strength), 0.0)
+
+    monkeypatch.setattr(Split, "foretold", foretold)
+    settle(data, hifred.priors.DopplerSheets(templates=2, sheets=1, vmax=0.0))
+    usual = LIGHT * np.sqrt(PHOTONS * 81 / photons)
+    assert 3 * usual <= tried[0] < 9 * usual

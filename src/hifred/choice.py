@@ -23,8 +23,8 @@ class Choice:
     chosen : float
         The one that was taken.
     folds : int
-        Number of splits of the photons that decided, whose C-stats are summed; those of speeds are of the splits that
-        were asked for, as more of them only decide between rest and motion.
+        Number of splits of the photons that decided, whose C-stats are summed; those of light and speeds are of the
+        splits that were asked for, as more of them only decide between values that are alike.
     """
 
     name: str

@@ -5,16 +5,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import cast
 
+import numpy as np
+
 from hifred.assembly import require_one_grid
 from hifred.choice import NOISE, Choice, Tuning
 from hifred.data.dataset import Dataset
-from hifred.factorisation import ONE_SPECTRUM, single_gas
+from hifred.factorisation import single_gas
 from hifred.folds import Folds
 from hifred.grid import CubeGrid
 from hifred.priors import DopplerSheets, Prior
 from hifred.priors.doppler_sheets import SHEETS, TEMPLATES
 from hifred.search import (
     ALIKE,
+    FACTOR,
     LAST,
     SCREENING,
     best_of,
@@ -35,10 +38,10 @@ TRIAL = TRUNK + BRANCH
 START = 1.5
 # Numbers of gases and of sheets that are tried where they are to be chosen.
 NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
-# Strengths of the penalty on light that are tried start here (in counts), far above most: where it is weak, images of
-# few photons are all noise, and C-stats alike. The sky is one spectrum for that, which takes a moment, and fits take
-# all their steps: at their best, after a few, the weakest penalty looks as good as any.
-LIGHT = 0.27
+# Strengths of the penalty on light (in counts) lie about this one with so many photons for each sky pixel, and are
+# tried from above: where it is weak, images of few photons are all noise, and C-stats alike. The sky is one spectrum
+# for that, and fits take so many steps: at their best, after a few, the weakest penalty looks as good as any.
+LIGHT, PHOTONS, LIGHT_STEPS = 0.01, 50.0, 30
 # Where one split leaves light strengths alike, or leaves it open whether gas moves, fits are made of so many, of the
 # chosen speed and of 0 alone: to be wrong costs 1 dB or more.
 MORE_FOLDS = 3
@@ -138,8 +141,8 @@ def settle(
 ) -> tuple[DopplerSheets, tuple[Choice, ...]]:  # fmt: skip
     """Choose the settings of `DopplerSheets` that are None, all but the strength, by count thinning.
 
-    `light_strength` first, that of the lowest C-stat at the end of fits of one spectrum for the whole sky (of
-    `MORE_FOLDS` splits of the photons, where others are alike); then `vmax`, with short fits and longer ones of some,
+    `light_strength` first, that of the lowest C-stat at the end of fits of one spectrum for the whole sky (those that
+    are alike: of `MORE_FOLDS` splits of the photons); then `vmax`, with short fits and longer ones of some,
     the smallest of the last that leads as far as the best (0 only where it leads farthest; where that is open, as many
     splits are asked, and 0 is taken if it is alike); then the numbers of templates and sheets, with fits as long as the
     rest agrees, the smallest whose C-stat is within `NOISE` of the best.
@@ -228,16 +231,28 @@ def _light(trials: _Trials) -> Choice:
     """The strength of the penalty on light, with one spectrum; of more splits where one leaves others alike."""
 
     def attempt(trials: _Trials, value: float) -> Foretold:
-        found = trials.folds.foretold(single_gas(value), Stopping(ONE_SPECTRUM, 0.0, at_noise=False), at_end=True)
+        found = trials.folds.foretold(single_gas(value), Stopping(LIGHT_STEPS, 0.0, at_noise=False), at_end=True)
         return trials.report("light_strength", value, found)
 
-    found, light = lowest(LIGHT, partial(attempt, trials))
+    found, light = lowest(LIGHT, partial(attempt, trials), _strong_light(trials.folds))
     asked = trials
-    alike = (one.is_alike(found[light], ALIKE, NOISE) for value, one in found.items() if value != light)
-    if trials.number < MORE_FOLDS and any(alike):
+    alike = [value for value, one in found.items() if one.is_alike(found[light], ALIKE, NOISE)]
+    if trials.number < MORE_FOLDS and len(alike) > 1:
         asked = trials.more
-        found, light = lowest(LIGHT, partial(attempt, asked), light)
+        light = best_of({value: attempt(asked, value) for value in alike})
     return Choice.of("light_strength", _deviances(found), light, asked.number)
+
+
+def _strong_light(folds: Folds) -> float:
+    """A light strength above those that were best on simulated scenes, `LIGHT` with `PHOTONS` for each sky pixel.
+
+    Those fell with the root of the number of photons.
+    """
+    datasets = folds.splits[0].datasets
+    photons = max(float(dataset.counts[dataset.mask].sum(dtype=float)) for dataset in datasets)
+    pixels = np.prod(datasets[0].response.in_shape[1:])
+    usual = np.sqrt(PHOTONS * pixels / max(photons, 1.0))
+    return LIGHT * FACTOR ** float(np.ceil(np.log(usual) / np.log(FACTOR)) + 1)
 
 
 def _speed(trials: _Trials, like: DopplerSheets) -> Choice:
