@@ -17,7 +17,9 @@ def test_its_example_runs(tmp_path, monkeypatch, capsys):
     exec(compile(example, "README.md", "exec"), names)
     assert names["scores"].nmse < -10
     assert names["image"].shape == (12, 15)
-    assert "tuned" in capsys.readouterr().out
+    status = names["fused"].status
+    assert status in {"tuned", "max_iterations"}, "with all settings from the data, it is a matter of photons which"
+    assert status in capsys.readouterr().out
     assert FusedCube.read("fused.fits").values.shape == (60, 12, 15)
     assert Path("report.html").stat().st_size < 15e6
 
