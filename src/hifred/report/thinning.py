@@ -19,7 +19,7 @@ NAMES = {
 """Settings in words, and their units."""
 
 # So many labels fit below a curve.
-ROOM = 6
+ROOM = 5
 
 
 @dataclass(frozen=True, eq=False)
