@@ -71,7 +71,7 @@ def test_lights_that_are_alike_are_told_apart_by_three_folds(data, monkeypatch, 
         asked.append((prior.single, len(self.splits)))
         values.add(prior.light_strength)
         steps = np.log(prior.light_strength / LIGHT) / np.log(3)
-        noise = np.tile([1.0, -1.0], 50) * (10 * steps if alike else 0.0)
+        noise = np.tile([1.0, -1.0], 50) * (8 * steps if alike else 0.0)
         return Foretold(1 + (steps + (1 if len(self.splits) < 3 else 0)) ** 2 + noise, 5)
 
     monkeypatch.setattr(Folds, "foretold", foretold)

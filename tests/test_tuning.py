@@ -9,7 +9,7 @@ from hifred.choice import NOISE, Choice, Tuning
 from hifred.factorisation import ONE_SPECTRUM, single_gas
 from hifred.folds import Folds
 from hifred.priors import LowRankSobolev, Starlet2D1D, Unregularized
-from hifred.search import MOST_LOW, SPEEDS, lowest, race, walk
+from hifred.search import MOST, SPEEDS, lowest, race, walk
 from hifred.solvers import Status, Stopping, driver, minimise
 from hifred.split import BRANCH, FRESH, PATIENCE, RIPE, TRUNK, Fitted, Foretold, Split, held_out, thin
 from hifred.tuning import LIGHT, LIGHT_STEPS, PHOTONS, START, SURE, settle, tune
@@ -189,7 +189,7 @@ def test_the_light_that_foretells_best_is_taken():
         "no step of 3 is enough"
     )
     found, light = lowest(1.0, lambda value: spread(-1000 * np.log(value), 7.0))
-    assert (len(found), light) == (MOST_LOW + 2, max(found)), "it ends"
+    assert (len(found), light) == (MOST + 2, max(found)), "it ends"
 
 
 @pytest.mark.parametrize("middle", [1 / 30, 1 / 9, 1.0, 2.0, 9.0])

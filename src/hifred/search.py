@@ -8,8 +8,8 @@ from hifred.choice import NOISE
 from hifred.priors.doppler_sheets import MOST_STEPS
 from hifred.split import Foretold
 
-# Strengths that are tried lie a factor of 3 apart, and at most so many of them; more where they start far above.
-FACTOR, MOST, MOST_LOW = 3.0, 7, 12
+# Strengths that are tried lie a factor of 3 apart, and at most so many of them.
+FACTOR, MOST = 3.0, 7
 # Largest speeds that are tried, km/s, with short fits of so many steps: from above until one is worse than a standard
 # error, 0 in any case, and the mean of the best one and its better neighbour. So early the order is not settled: fast
 # ones learn slowly, and slow ones may be ahead, or fall faster. So not only the best ones go on to `LAST` steps, but
@@ -19,8 +19,8 @@ FACTOR, MOST, MOST_LOW = 3.0, 7, 12
 # to foretell the rest best.
 SPEEDS, SCREENING = (0.0, 600.0, 1800.0, 5400.0), 40
 FINALISTS, LAST = 2, 80
-# Speeds whose C-stats differ by less than one standard error are alike, and the smallest is taken (the rule of Breiman
-# et al. 1984 for trees).
+# Values whose C-stats differ by less than one standard error are alike. Of such speeds the smallest is taken (the rule
+# of Breiman et al. 1984 for trees).
 ALIKE = 1.0
 # By fewer standard errors it is open whether gas moves.
 OPEN = 2.0
@@ -116,24 +116,19 @@ def walk(first: float, attempt: Callable[[float], Foretold], surely: float) -> t
     value : float
         The one to take.
     """
-    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), surely, MOST)
+    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), surely)
     return {_value_at(first, rung): one for rung, one in found.items()}, _value_at(first, place)
 
 
-def lowest(
-    first: float, attempt: Callable[[float], Foretold], start: float | None = None
-) -> tuple[dict[float, Foretold], float]:
+def lowest(first: float, attempt: Callable[[float], Foretold]) -> tuple[dict[float, Foretold], float]:
     """Choose a value of the lowest C-stat: in steps of 3, as long as each lowers it by `NOISE`, then half a step away.
 
     Parameters
     ----------
     first : float
-        The value all others are counted from.
+        Where to start. Below the lowest the curve may be flat: start above it.
     attempt : callable
         From a value to how well a fit with it foretells the rest.
-    start : float, optional
-        Where to start, so many halves of steps from the first, by default there. Below the lowest the curve may be
-        flat: start above it.
 
     Returns
     -------
@@ -142,8 +137,7 @@ def lowest(
     value : float
         The one to take.
     """
-    begin = 0 if start is None else round(2 * np.log(start / first) / np.log(FACTOR))
-    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), 0.0, MOST_LOW, begin)
+    found, place = _climb(lambda rung: attempt(_value_at(first, rung)), 0.0)
     for rung in (place - 1, place + 1):
         found[rung] = attempt(_value_at(first, rung))
     place = min((place, place - 1, place + 1), key=lambda rung: found[rung].deviance)
@@ -155,21 +149,19 @@ def _value_at(first: float, rung: int) -> float:
     return first * FACTOR ** (rung / 2)
 
 
-def _climb(
-    attempt: Callable[[int], Foretold], surely: float, most: int, start: int = 0
-) -> tuple[dict[int, Foretold], int]:
+def _climb(attempt: Callable[[int], Foretold], surely: float) -> tuple[dict[int, Foretold], int]:
     """What was tried, by rung, and the rung that steps of two, downwards and upwards in turn, lead to.
 
     Each step lowers the C-stat by `NOISE`, and by so many standard errors. Larger values are tried only where the next
     smaller one is worse: the curve has one valley.
     """
-    found, place = {start: attempt(start)}, start
+    found, place = {0: attempt(0)}, 0
     for way in (-2, 2):
-        while len(found) < most:
+        while len(found) < MOST:
             following = found[place + way] = attempt(place + way)
             if not following.falls_below(found[place], surely, NOISE):
                 break
             place += way
-        if place != start or found[start + way].deviance <= found[start].deviance < np.inf:
+        if place != 0 or found[way].deviance <= found[0].deviance < np.inf:
             break
     return found, place

@@ -42,8 +42,8 @@ NUMBERS = {"templates": (3, 5, 10, 20), "sheets": (1, 2, 3, 5)}
 # tried from above: where it is weak, images of few photons are all noise, and C-stats alike. The sky is one spectrum
 # for that, and fits take so many steps: at their best, after a few, the weakest penalty looks as good as any.
 LIGHT, PHOTONS, LIGHT_STEPS = 0.01, 50.0, 30
-# Where one split leaves light strengths alike, or leaves it open whether gas moves, fits are made of so many, of the
-# chosen speed and of 0 alone: to be wrong costs 1 dB or more.
+# Where one split leaves light strengths alike, or leaves it open whether gas moves, so many decide between these, or
+# between the chosen speed and 0: to be wrong costs 1 dB or more.
 MORE_FOLDS = 3
 # The C-stat has to fall by so many standard errors for another strength than `START`: falls within the noise of the
 # rest led to noisy skies.
@@ -234,7 +234,7 @@ def _light(trials: _Trials) -> Choice:
         found = trials.folds.foretold(single_gas(value), Stopping(LIGHT_STEPS, 0.0, at_noise=False), at_end=True)
         return trials.report("light_strength", value, found)
 
-    found, light = lowest(LIGHT, partial(attempt, trials), _strong_light(trials.folds))
+    found, light = lowest(_strong_light(trials.folds), partial(attempt, trials))
     asked = trials
     alike = [value for value, one in found.items() if one.is_alike(found[light], ALIKE, NOISE)]
     if trials.number < MORE_FOLDS and len(alike) > 1:
