@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--fractions", nargs="+", type=float, default=FRACTIONS, help="of the counts of the toy")
     parser.add_argument("--seeds", nargs="+", type=int, help=f"of the skies; default: {SEEDS}")
     parser.add_argument("--draws", nargs="+", type=int, help=f"of the photons; default: {DRAWS}")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: all whose packages are there")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--fresh", action="store_true", help="results of other commits do not count")
     parser.add_argument(
@@ -116,10 +116,11 @@ def main() -> None:
         "--output", type=Path, default=TABLE, help="where to write the table; the picture lies beside it"
     )
     asked = parser.parse_args()
+    usual_methods = [name for name, method in METHODS.items() if method.available]
     if asked.quick:
         usual = {"scenes": QUICK, "counts": (1e5,), "seeds": (0,), "draws": (0,), "methods": QUICK_METHODS}
     else:
-        usual = {"scenes": [*SCENES, TOY], "seeds": SEEDS, "draws": DRAWS, "methods": list(METHODS)}
+        usual = {"scenes": [*SCENES, TOY], "seeds": SEEDS, "draws": DRAWS, "methods": usual_methods}
     for name, value in usual.items():
         setattr(asked, name, getattr(asked, name) or value)
     code = commit()
