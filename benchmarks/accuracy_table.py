@@ -4,7 +4,9 @@ from collections import defaultdict
 
 import accuracy_summary
 import numpy as np
-from accuracy_methods import METHODS
+from accuracy_methods import BM3D_RANK, METHODS
+
+from hifred.priors.denoiser import RANK
 
 HEAD = """\
 # Accuracy
@@ -18,8 +20,8 @@ and +- is the scatter from run to run.
 alone would have, without blur; velocity is the root mean square error of the line's centroid. KL is of what the
 responses expect of the true sky from what they expect of the answer; C-stat is over its expectation at the truth, for
 each instrument. Seconds include tuning and, often, compilation, on a machine that other jobs shared. "Denoiser BM3D"
-filters the maps of 4 principal spectra, not 16 as the network does, at the strength that thinning finds for the network
-with 4.
+filters the maps of {few} principal spectra, not {usual} as the network does, at the strength that thinning finds for
+the network with {few}.
 
 ![NMSE and velocity error of the methods in all scenes, means over runs; bars are the scatter of the default]({picture})
 """
@@ -50,7 +52,7 @@ def write(rows: list[dict], picture: str) -> str:
     cells = defaultdict(lambda: defaultdict(list))
     for row in rows:
         cells[row["scene"], row["counts"]][row["method"]].append(row)
-    text = [HEAD.format(picture=picture), accuracy_summary.write(cells)]
+    text = [HEAD.format(picture=picture, few=BM3D_RANK, usual=RANK), accuracy_summary.write(cells)]
     for (scene, counts), methods in sorted(cells.items()):
         text.append(_toy(counts, methods) if scene == "toy" else _scene(scene, counts, methods))
     return "\n".join(text) + "\n"

@@ -132,3 +132,12 @@ def test_a_camera_without_blur_tells_what_photons_do(monkeypatch):
     blind = hifred.Dataset(cube, hifred.Response.from_kernels(cube.shape), mask=mask, name="camera")
     less = limits.limits(scenes.Challenge((blind,), (cube,), known))
     assert less["velocity"] == pytest.approx(width * np.sqrt(np.mean(1 / asked.ravel()[1:])), rel=0.01)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_method_is_run_by_default_where_its_package_is_installed(monkeypatch, installed):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    methods = importlib.import_module("accuracy_methods")
+    monkeypatch.setattr(methods, "find_spec", lambda name: name if installed or name != "bm3d" else None)
+    left = {name for name, method in methods.METHODS.items() if not method.available}
+    assert left == (set() if installed else {"Denoiser BM3D blind"})
